@@ -1,0 +1,12 @@
+//! Apache Avro 1.12: schemas, and the programs they are compiled to.
+
+mod check;
+mod comments;
+mod fingerprint;
+mod logical;
+mod model;
+mod parse;
+mod print;
+
+pub use model::{Enum, Field, Fixed, Kind, Logical, Name, Order, Props, Record, Schema, Type, TypeId};
+pub use parse::{NESTING_MAX, ParseError, TEXT_BYTES_MAX};
