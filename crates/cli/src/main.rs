@@ -1,3 +1,30 @@
 #![doc = include_str!("../README.md")]
 
-fn main() {}
+mod args;
+mod commands;
+mod config;
+mod demo;
+mod exit;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(
+            std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        )
+        .with_env_filter(log_filter())
+        .init();
+    exit::code(commands::run(arguments))
+}
+
+/// `EVENKEEL_LOG` as `tracing`'s directives, for example `info` or `evenkeel=debug`; warnings without it.
+fn log_filter() -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::try_from_env("EVENKEEL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"))
+}

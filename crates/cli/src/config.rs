@@ -1,0 +1,7 @@
+//! Settings: where they come from and what they are.
+
+mod layers;
+mod settings;
+
+pub(crate) use layers::{DEFAULTS, load};
+pub(crate) use settings::Settings;

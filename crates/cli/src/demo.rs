@@ -1,0 +1,3 @@
+//! The main job on real input.
+
+mod orders;

@@ -1,0 +1,100 @@
+//! How commands print: tables for people, JSON and YAML for programs. Data goes to stdout, the rest to stderr.
+
+use std::io::{self, Write};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// The form of a command's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// One JSON document; one a line for streams.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// A list that can be shown as a table.
+pub(crate) trait Tabular: Serialize {
+    /// The columns' names.
+    const COLUMNS: &'static [&'static str];
+
+    /// One row, as many cells as there are columns.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Prints `rows` in `format`.
+pub(crate) fn print_list<T: Tabular>(format: Format, rows: &[T]) -> Result<()> {
+    match format {
+        Format::Table => write_stdout(&table(T::COLUMNS, rows.iter().map(T::cells).collect())),
+        Format::Json | Format::Yaml => print_document(format, &rows),
+    }
+}
+
+/// Prints one document as JSON or YAML; as a table it is YAML, which reads well.
+pub(crate) fn print_document(format: Format, document: &impl Serialize) -> Result<()> {
+    let text = match format {
+        Format::Json => {
+            serde_json::to_string_pretty(document).context("the result cannot be written as JSON")? + "\n"
+        }
+        Format::Yaml | Format::Table => {
+            serde_norway::to_string(document).context("the result cannot be written as YAML")?
+        }
+    };
+    write_stdout(&text)
+}
+
+/// Prints one line of a stream as JSON.
+pub(crate) fn print_line(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(document).context("a line cannot be written as JSON")?;
+    write_stdout(&(text + "\n"))
+}
+
+/// Writes to stdout. A reader that went away (`| head`) ends the program quietly, as other tools do.
+pub(crate) fn write_stdout(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other.context("the result cannot be written to stdout"),
+    }
+}
+
+fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
+    let header: Vec<String> = columns.iter().map(|name| name.to_uppercase()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| {
+        all.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}", width = *width))
+            .collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    all.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_by_characters() {
+        let rows = vec![
+            vec!["ä".to_owned(), "1".to_owned()],
+            vec!["long".to_owned(), "2".to_owned()],
+        ];
+        assert_eq!(table(&["name", "n"], rows), "NAME  N\nä     1\nlong  2\n");
+    }
+}
