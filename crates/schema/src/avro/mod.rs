@@ -2,6 +2,7 @@
 
 mod check;
 mod comments;
+pub mod compatibility;
 mod fingerprint;
 mod logical;
 mod model;

@@ -8,4 +8,9 @@
     reason = "tests panic to fail"
 )]
 
+mod compatibility;
+mod java;
+mod odd_texts;
 mod parse;
+mod schema_pairs;
+mod strictness;
