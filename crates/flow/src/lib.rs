@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
+pub mod session;
 pub mod stamp;
+pub mod unplaced;
 
 pub use answer::{Answer, Trouble};
-pub use stamp::Stamp;
+pub use stamp::{Stamp, Stamping};

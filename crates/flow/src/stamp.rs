@@ -1,5 +1,8 @@
 //! The stamp that Kafka's idempotence puts on a batch (KIP-98).
 
+use evenkeel_event::TopicId;
+use evenkeel_event::clock::Timestamp;
+
 /// Identity of a batch for one partition: sent any number of times with the same stamp, it lands once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
@@ -25,6 +28,22 @@ impl Stamp {
     pub const fn last_sequence(&self) -> i32 {
         advance(self.base_sequence, self.count - 1)
     }
+}
+
+/// A stamp with what must be kept beside it to decide later whether its batch landed. Stored with the batch's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamping {
+    /// The stamp.
+    pub stamp: Stamp,
+    /// When it was stamped. It is the Kafka timestamp of every record in the batch, because the broker counts a
+    /// producer's expiry from these.
+    pub at: Timestamp,
+    /// The topic for which it was stamped; [`TopicId::UNKNOWN`] where the broker told none.
+    pub topic_id: TopicId,
+    /// The batch cannot lie below this offset: the log's end as known before it was first sent.
+    pub search_from: Option<i64>,
+    /// True when an earlier stamp could not decide: each record then carries `evenkeel-possible-double: 1`.
+    pub possible_double: bool,
 }
 
 /// The sequence `count` records after `sequence`.
