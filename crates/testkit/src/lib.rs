@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot start what it needs must fail, with the reason"
+)]
+
+mod kafka;
+mod tools;
+
+pub use kafka::{Kafka, Listener, Node, Options, Sasl, Tls, kafka_or_skip};
+pub use tools::{kcat_or_skip, python_or_skip, skipped};

@@ -1,0 +1,10 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests panic to fail"
+)]
+
+mod kafka;
+mod tools;
