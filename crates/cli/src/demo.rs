@@ -1,3 +1,4 @@
 //! The main job on real input.
 
 mod orders;
+mod reconcile;
