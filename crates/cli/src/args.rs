@@ -36,6 +36,9 @@ pub(crate) struct Global {
 /// Nouns; the verbs are theirs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Read and change contracts in the registry.
+    #[command(subcommand)]
+    Schema(commands::schema::Verb),
     /// Print settings.
     #[command(subcommand)]
     Config(commands::config::Verb),

@@ -2,6 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod schema;
 
 use anyhow::Result;
 
@@ -13,6 +14,7 @@ use crate::exit::Outcome;
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     let settings = || load(arguments.global.config.as_deref(), std::env::vars());
     match arguments.command {
+        Command::Schema(verb) => schema::run(verb, arguments.global.output, &settings()?),
         Command::Config(verb) => config::run(verb, arguments.global.output, settings),
         Command::Completions(shell) => completions::run(&shell),
     }

@@ -59,9 +59,15 @@ pub(super) fn reconcile(
     receipts: Receipts,
     constructed: &HashSet<String>,
 ) -> (Report, Vec<Difference>) {
-    let turn: HashMap<String, usize> =
-        orders.events(count).enumerate().map(|(turn, invoice)| (invoice.invoice_no, turn)).collect();
-    let seen: Vec<&Seen> = topic.iter().filter(|seen| !constructed.contains(&seen.id)).collect();
+    let turn: HashMap<String, usize> = orders
+        .events(count)
+        .enumerate()
+        .map(|(turn, invoice)| (invoice.invoice_no, turn))
+        .collect();
+    let seen: Vec<&Seen> = topic
+        .iter()
+        .filter(|seen| !constructed.contains(&seen.id))
+        .collect();
     let first = first_occurrences(&seen);
     let ids: HashSet<&str> = first.iter().map(|seen| seen.id.as_str()).collect();
     let letters: HashSet<&String> = letters.difference(constructed).collect();
@@ -75,7 +81,10 @@ pub(super) fn reconcile(
         lost: turn.keys().filter(|id| !ids.contains(id.as_str())).count(),
         out_of_order: out_of_order(&first, &turn),
         duplicates: seen.len() - first.len(),
-        totals: totals.iter().map(|(country, total)| (country.clone(), format!("{total:.2}"))).collect(),
+        totals: totals
+            .iter()
+            .map(|(country, total)| (country.clone(), format!("{total:.2}")))
+            .collect(),
     };
     let differences = differences(&report, &totals, orders, count);
     (report, differences)
@@ -83,7 +92,10 @@ pub(super) fn reconcile(
 
 fn first_occurrences<'seen>(seen: &[&'seen Seen]) -> Vec<&'seen Seen> {
     let mut known = HashSet::new();
-    seen.iter().copied().filter(|seen| known.insert(seen.id.as_str())).collect()
+    seen.iter()
+        .copied()
+        .filter(|seen| known.insert(seen.id.as_str()))
+        .collect()
 }
 
 fn totals(first: &[&Seen]) -> BTreeMap<String, Decimal> {
@@ -116,8 +128,16 @@ fn differences(
     let accepted = expected.events - expected.without_customer;
     let figures = [
         ("events on the topic", report.on_topic, expected.events),
-        ("events published or parked", report.published + report.parked, accepted),
-        ("events dead-lettered", report.dead_lettered, expected.without_customer),
+        (
+            "events published or parked",
+            report.published + report.parked,
+            accepted,
+        ),
+        (
+            "events dead-lettered",
+            report.dead_lettered,
+            expected.without_customer,
+        ),
         ("events redriven", report.redriven, expected.without_customer),
         ("events lost", report.lost, 0),
         ("events out of order", report.out_of_order, 0),
@@ -128,11 +148,18 @@ fn differences(
         .filter(|(_, actual, expected)| actual != expected)
         .map(|(name, actual, expected)| format!("{name}: {actual}, expected {expected}"))
         .collect();
-    let countries = totals.keys().chain(expected.totals.keys()).collect::<std::collections::BTreeSet<_>>();
+    let countries = totals
+        .keys()
+        .chain(expected.totals.keys())
+        .collect::<std::collections::BTreeSet<_>>();
     for country in countries {
         let (actual, wanted) = (totals.get(country), expected.totals.get(country));
         if actual != wanted {
-            found.push(format!("revenue of {country}: {}, expected {}", shown(actual), shown(wanted)));
+            found.push(format!(
+                "revenue of {country}: {}, expected {}",
+                shown(actual),
+                shown(wanted)
+            ));
         }
     }
     found
@@ -167,12 +194,18 @@ mod tests {
             .collect();
         let mut topic = perfect(&orders);
         change(&mut topic);
-        let receipts = Receipts { published: 400, parked: 44 };
+        let receipts = Receipts {
+            published: 400,
+            parked: 44,
+        };
         let constructed = HashSet::from(["constructed".to_owned()]);
         let (_, differences) = reconcile(&orders, 512, &topic, &letters, receipts, &constructed);
         assert_eq!(differences.len(), expected.len(), "{differences:?}");
         for (difference, expected) in differences.iter().zip(expected) {
-            assert!(difference.starts_with(expected), "{difference} does not start with {expected}");
+            assert!(
+                difference.starts_with(expected),
+                "{difference} does not start with {expected}"
+            );
         }
     }
 
@@ -199,7 +232,11 @@ mod tests {
             |topic| {
                 topic.remove(0);
             },
-            &["events on the topic: 511", "events lost: 1", "revenue of United Kingdom"],
+            &[
+                "events on the topic: 511",
+                "events lost: 1",
+                "revenue of United Kingdom",
+            ],
         );
     }
 
@@ -212,7 +249,12 @@ mod tests {
     fn two_swapped_events_of_one_key_are_noticed() {
         check(
             |topic| {
-                let later = topic.iter().skip(1).position(|seen| seen.key == topic[0].key).unwrap() + 1;
+                let later = topic
+                    .iter()
+                    .skip(1)
+                    .position(|seen| seen.key == topic[0].key)
+                    .unwrap()
+                    + 1;
                 topic.swap(0, later);
             },
             &["events out of order: "],
@@ -221,6 +263,9 @@ mod tests {
 
     #[test]
     fn a_changed_price_is_noticed() {
-        check(|topic| topic[0].total += Decimal::new(1, 2), &["revenue of United Kingdom"]);
+        check(
+            |topic| topic[0].total += Decimal::new(1, 2),
+            &["revenue of United Kingdom"],
+        );
     }
 }
