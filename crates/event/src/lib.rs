@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod diagnosis;
 pub mod event;
 pub mod failure;
 pub mod headers;
@@ -11,6 +12,7 @@ pub mod partitioner;
 pub mod record;
 pub mod topic;
 
+pub use diagnosis::Diagnosis;
 pub use event::Event;
 pub use failure::Code;
 pub use id::EventId;
