@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -103,6 +103,6 @@ fn a_killed_test_process_takes_kafka_with_it() {
 /// Starts Kafka, says where, and waits to be killed.
 fn hold_kafka() {
     let kafka = Kafka::start(Options::default());
-    writeln!(std::io::stdout(), "bootstrap={}", kafka.bootstrap()).unwrap();
+    println!("bootstrap={}", kafka.bootstrap());
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }

@@ -2,8 +2,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
-    reason = "tests panic to fail"
+    reason = "tests panic to fail and speak to their parent on stdout"
 )]
 
 mod kafka;
