@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answer;
+pub mod commit;
+pub mod inbox;
+pub mod retry;
 pub mod session;
 pub mod stamp;
 pub mod unplaced;

@@ -1,0 +1,68 @@
+//! What a consumer remembers of a partition to drop events that come twice.
+//!
+//! The rules it keeps:
+//! - an event counts as seen only after it was finished, so that a crash between never drops one;
+//! - the window is bounded: the oldest id is forgotten first (invariant **bounded**).
+
+use std::collections::{HashSet, VecDeque};
+
+use evenkeel_event::EventId;
+
+/// The ids of the last finished events of one partition.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    order: VecDeque<EventId>,
+    ids: HashSet<EventId>,
+    window: usize,
+}
+
+impl Inbox {
+    /// Remembers the last `window` ids.
+    #[must_use]
+    pub fn new(window: usize) -> Self {
+        Self {
+            order: VecDeque::new(),
+            ids: HashSet::new(),
+            window,
+        }
+    }
+
+    /// True when the event was finished before, within the window.
+    #[must_use]
+    pub fn has_seen(&self, id: &EventId) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// The event is finished.
+    pub fn remember(&mut self, id: EventId) {
+        if self.window == 0 || !self.ids.insert(id.clone()) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > self.window
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> EventId {
+        EventId::new(text).unwrap()
+    }
+
+    #[test]
+    fn only_finished_events_are_dropped_and_the_oldest_is_forgotten() {
+        let mut inbox = Inbox::new(2);
+        assert!(!inbox.has_seen(&id("a")));
+        for text in ["a", "a", "b", "c"] {
+            inbox.remember(id(text));
+        }
+        assert!(!inbox.has_seen(&id("a")));
+        assert!(inbox.has_seen(&id("b")) && inbox.has_seen(&id("c")));
+    }
+}
