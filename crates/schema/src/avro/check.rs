@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::model::{Kind, Schema, TypeId};
-use super::parse::{NESTING_MAX, ParseError, Place};
+use super::parse::{NESTING_MAX, Place};
+use super::parse_error::ParseError;
 
 /// Refuses a schema whose printed form nests too deep. Everything that walks a schema and stops at types it has
 /// seen is bounded by this.

@@ -7,7 +7,9 @@ mod fingerprint;
 mod logical;
 mod model;
 mod parse;
+mod parse_error;
 mod print;
 
 pub use model::{Enum, Field, Fixed, Kind, Logical, Name, Order, Props, Record, Schema, Type, TypeId};
-pub use parse::{NESTING_MAX, ParseError, TEXT_BYTES_MAX};
+pub use parse::{NESTING_MAX, TEXT_BYTES_MAX};
+pub use parse_error::ParseError;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::model::{Enum, Field, Fixed, Kind, Name, Order, Props, Record, Schema, Type, TypeId};
+use super::parse_error::ParseError;
 use super::{check, comments, logical};
 
 /// Longest schema text that is read, in bytes; references count one by one.
@@ -12,49 +13,6 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Deepest nesting of the printed schema, in JSON objects and arrays. A record in a record adds three.
 pub const NESTING_MAX: usize = 120;
-
-/// Why a text is not an Avro schema: where, what, and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParseError {
-    /// Not JSON at all, or something follows the schema.
-    #[error("the schema is not JSON: {reason}")]
-    Json {
-        /// What the JSON reader found, with line and column.
-        reason: String,
-    },
-    /// JSON that breaks a rule of the specification.
-    #[error("schema refused at {at}: {reason}")]
-    Invalid {
-        /// Path within the schema text: `fields[2] "price"`, or `the top`.
-        at: String,
-        /// The rule that is broken and how to keep it.
-        reason: String,
-    },
-    /// A name that neither the text nor its references define.
-    #[error(
-        "schema refused at {at}: the name {name:?} is not defined; define it once, or add a reference to the schema that does"
-    )]
-    Unknown {
-        /// Path within the schema text.
-        at: String,
-        /// The full name that was looked for.
-        name: String,
-    },
-    /// Larger than [`TEXT_BYTES_MAX`].
-    #[error(
-        "the schema has {bytes} bytes, the limit is {TEXT_BYTES_MAX}; move parts into schemas of their own and refer to them"
-    )]
-    TooLarge {
-        /// Size of the text.
-        bytes: usize,
-    },
-    /// Deeper than [`NESTING_MAX`].
-    #[error(
-        "the schema nests deeper than {NESTING_MAX} levels of JSON; define inner types first and refer to them by name"
-    )]
-    TooDeep,
-}
 
 impl Schema {
     /// Reads a schema that refers to no other.
