@@ -7,5 +7,6 @@
     reason = "tests panic to fail and speak to their parent on stdout"
 )]
 
+mod architecture;
 mod kafka;
 mod tools;

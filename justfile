@@ -1,0 +1,11 @@
+# Everything that a change must pass; `just check lint tests` runs only these steps.
+check *steps:
+    ./test {{steps}}
+
+# The platform and its story on real orders, in a temporary directory.
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# Apache Kafka on free ports; prints where, and the folder that `scripts/kafka/stop` takes.
+kafka *arguments:
+    scripts/kafka/start {{arguments}}
