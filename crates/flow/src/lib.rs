@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod commit;
 pub mod inbox;
+pub mod membership;
 pub mod retry;
 pub mod session;
 pub mod stamp;
