@@ -1,1 +1,15 @@
 #![doc = include_str!("../README.md")]
+
+mod api;
+mod broker;
+mod clock;
+mod config;
+mod error;
+mod node;
+mod server;
+mod storage;
+mod wire;
+
+pub use broker::{Broker, start};
+pub use config::{Config, Limits};
+pub use error::Error;

@@ -1,0 +1,288 @@
+//! Requests: checked, decoded, answered. One file for each.
+
+mod api_versions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod leader_epoch;
+mod list_offsets;
+mod metadata;
+mod produce;
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiKey, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
+        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
+        ResponseHeader,
+    },
+    protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes},
+};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    node::Node,
+    server::frame::Frame,
+    wire::{
+        scan::{Malformed, Walk},
+        shapes::{self, Shape},
+    },
+};
+
+/// A request that closes its connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("it could not be read: {0}")]
+    Frame(io::Error),
+    #[error("{0}")]
+    Header(Malformed),
+    #[error("api key {0} version {1} is not taken")]
+    Unknown(i16, i16),
+    #[error("{key:?} version {version}: {reason}")]
+    Malformed {
+        key: ApiKey,
+        version: i16,
+        reason: Malformed,
+    },
+    #[error("{key:?} version {version}: {reason}")]
+    Undecodable {
+        key: ApiKey,
+        version: i16,
+        reason: String,
+    },
+}
+
+/// A request that waits for its turn to be answered.
+#[derive(Debug)]
+pub(crate) struct Work {
+    call: Call,
+    ask: Ask,
+    /// Its share of the memory for requests, given back when it is answered.
+    _share: OwnedSemaphorePermit,
+}
+
+/// Who asks, and in which version.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    key: ApiKey,
+    pub(crate) version: i16,
+    correlation: i32,
+    pub(crate) client: StrBytes,
+}
+
+#[derive(Debug)]
+enum Ask {
+    /// In the log's hands already.
+    Produce(produce::Pending),
+    /// A version of ApiVersions that is not known.
+    Versions,
+    Body(Bytes),
+}
+
+/// An answer as it goes out.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) bytes: BytesMut,
+    /// Its share of the memory for fetched records, given back when it is sent.
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Checks a request, and begins what need not wait.
+pub(crate) fn accept(node: &Node, frame: Frame) -> Result<Work, Refused> {
+    let Frame { bytes, share } = frame;
+    let (key, version) = key_and_version(&bytes).ok_or(Refused::Header(Malformed::Short("the header")))?;
+    let shape = shapes::of(key).ok_or(Refused::Unknown(key, version))?;
+    let is_taken = (shape.versions.0..=shape.versions.1).contains(&version);
+    if !is_taken && shape.key != ApiKey::ApiVersions {
+        return Err(Refused::Unknown(key, version));
+    }
+    let (header, body) = check(
+        shape,
+        version,
+        is_taken,
+        bytes,
+        node.config.limits.request_elements,
+    )?;
+    let client = header.client_id.unwrap_or_default();
+    let call = Call {
+        key: shape.key,
+        version,
+        correlation: header.correlation_id,
+        client,
+    };
+    let ask = match shape.key {
+        ApiKey::Produce => Ask::Produce(produce::submit(node, &call, decode(&call, body)?)),
+        ApiKey::ApiVersions if !is_taken => Ask::Versions,
+        _ => Ask::Body(body),
+    };
+    Ok(Work {
+        call,
+        ask,
+        _share: share,
+    })
+}
+
+fn key_and_version(bytes: &[u8]) -> Option<(i16, i16)> {
+    let (key, rest) = bytes.split_first_chunk()?;
+    let (version, _) = rest.split_first_chunk()?;
+    Some((i16::from_be_bytes(*key), i16::from_be_bytes(*version)))
+}
+
+/// Walks header and body before anything is decoded.
+fn check(
+    shape: &Shape,
+    version: i16,
+    is_taken: bool,
+    mut bytes: Bytes,
+    elements: u32,
+) -> Result<(RequestHeader, Bytes), Refused> {
+    let malformed = |reason| Refused::Malformed {
+        key: shape.key,
+        version,
+        reason,
+    };
+    let flexible = version >= shape.flexible;
+    let mut walk = Walk::new(&bytes, elements);
+    let walked = walk.header(flexible && is_taken);
+    walked.map_err(malformed)?;
+    let body_bytes = walk.rest().len();
+    if is_taken {
+        walk.body(shape, version).map_err(malformed)?;
+    }
+    let mut header = bytes.split_to(bytes.len() - body_bytes);
+    let header_version = if flexible && is_taken { 2 } else { 1 };
+    let header =
+        RequestHeader::decode(&mut header, header_version).map_err(|error| Refused::Undecodable {
+            key: shape.key,
+            version,
+            reason: error.to_string(),
+        })?;
+    Ok((header, bytes))
+}
+
+fn decode<R: Request>(call: &Call, mut body: Bytes) -> Result<R, Refused> {
+    let Call { key, version, .. } = *call;
+    R::decode(&mut body, version).map_err(|error| Refused::Undecodable {
+        key,
+        version,
+        reason: error.to_string(),
+    })
+}
+
+/// Answers a request; `None` when it asked for no answer.
+pub(crate) async fn answer(
+    node: &Node,
+    work: Work,
+    closed: &CancellationToken,
+) -> io::Result<Option<Answer>> {
+    let Work { call, ask, _share } = work;
+    match ask {
+        Ask::Produce(pending) => match pending.answer(node).await {
+            Some(response) => encode::<ProduceRequest>(&call, &response).map(Some),
+            None => Ok(None),
+        },
+        Ask::Versions => {
+            let call = Call { version: 0, ..call };
+            encode::<kafka_protocol::messages::ApiVersionsRequest>(&call, &api_versions::unsupported())
+                .map(Some)
+        }
+        Ask::Body(body) => answer_body(node, &call, body, closed).await.map(Some),
+    }
+}
+
+async fn answer_body(
+    node: &Node,
+    call: &Call,
+    body: Bytes,
+    closed: &CancellationToken,
+) -> io::Result<Answer> {
+    match call.key {
+        ApiKey::ApiVersions => {
+            encode::<kafka_protocol::messages::ApiVersionsRequest>(call, &api_versions::answer())
+        }
+        ApiKey::Metadata => {
+            encode::<MetadataRequest>(call, &metadata::answer(node, call, read(call, body)?).await)
+        }
+        ApiKey::CreateTopics => {
+            encode::<CreateTopicsRequest>(call, &create_topics::answer(node, read(call, body)?).await)
+        }
+        ApiKey::DeleteTopics => {
+            encode::<DeleteTopicsRequest>(call, &delete_topics::answer(node, read(call, body)?).await)
+        }
+        ApiKey::DeleteRecords => {
+            encode::<DeleteRecordsRequest>(call, &delete_records::answer(node, read(call, body)?).await)
+        }
+        ApiKey::InitProducerId => {
+            encode::<InitProducerIdRequest>(call, &init_producer_id::answer(node, read(call, body)?).await)
+        }
+        ApiKey::Fetch => {
+            let (response, share) = fetch::answer(node, read(call, body)?, closed).await;
+            let answer = encode::<FetchRequest>(call, &response)?;
+            Ok(Answer {
+                _share: share,
+                ..answer
+            })
+        }
+        ApiKey::ListOffsets => {
+            encode::<ListOffsetsRequest>(call, &list_offsets::answer(node, call, read(call, body)?).await)
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            encode::<OffsetForLeaderEpochRequest>(call, &leader_epoch::answer(node, read(call, body)?))
+        }
+        ApiKey::FindCoordinator => {
+            encode::<FindCoordinatorRequest>(call, &find_coordinator::answer(node, call, read(call, body)?))
+        }
+        ApiKey::DescribeConfigs => {
+            encode::<DescribeConfigsRequest>(call, &describe_configs::answer(node, read(call, body)?))
+        }
+        ApiKey::DescribeCluster => {
+            encode::<DescribeClusterRequest>(call, &describe_cluster::answer(node, &read(call, body)?))
+        }
+        _ => Err(io::Error::other(format!(
+            "{:?} is advertised and not answered",
+            call.key
+        ))),
+    }
+}
+
+fn read<R: Request>(call: &Call, body: Bytes) -> io::Result<R> {
+    decode(call, body).map_err(|refused| {
+        tracing::warn!(%refused, "a connection is closed: its request was refused");
+        io::Error::other(refused)
+    })
+}
+
+fn encode<R: Request>(call: &Call, response: &R::Response) -> io::Result<Answer>
+where
+    R::Response: Encodable + HeaderVersion + Message,
+{
+    let header_version = R::Response::header_version(call.version);
+    let header = ResponseHeader::default().with_correlation_id(call.correlation);
+    let encode = || {
+        let size = header.compute_size(header_version)? + response.compute_size(call.version)?;
+        let mut bytes = BytesMut::with_capacity(size + 4);
+        bytes.extend(u32::try_from(size)?.to_be_bytes());
+        header.encode(&mut bytes, header_version)?;
+        response.encode(&mut bytes, call.version)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(bytes)
+    };
+    let bytes = encode().map_err(|error| {
+        tracing::error!(key = ?call.key, version = call.version, %error, "an answer could not be encoded");
+        io::Error::other(error)
+    })?;
+    Ok(Answer { bytes, _share: None })
+}
+
+/// A message for people, for the wire.
+fn text(reason: impl Into<String>) -> Option<StrBytes> {
+    Some(StrBytes::from_string(reason.into()))
+}

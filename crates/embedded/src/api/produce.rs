@@ -1,0 +1,150 @@
+//! Appends batches. They go to the log when the request is read; the answer waits until they are durable.
+
+use bytes::Bytes;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ProduceRequest, ProduceResponse,
+        produce_request::{PartitionProduceData, TopicProduceData},
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
+};
+use tokio::sync::oneshot;
+
+use super::{Call, text};
+use crate::{
+    clock::now_ms,
+    node::{Node, stopping},
+    storage::{
+        append::{Append, Appended},
+        batch::{self, Refusal},
+        writer::Job,
+    },
+};
+
+/// A produce request in the log's hands.
+#[derive(Debug)]
+pub(super) struct Pending {
+    topics: Vec<TopicProduceData>,
+    /// For each partition in order: refused already, or in the log's hands.
+    refused: Vec<Option<Refusal>>,
+    appended: Option<oneshot::Receiver<Vec<Appended>>>,
+    wants_answer: bool,
+}
+
+/// Checks every batch and hands the good ones to the log.
+pub(super) fn submit(node: &Node, call: &Call, mut request: ProduceRequest) -> Pending {
+    let mut appends = Vec::new();
+    let mut refused = Vec::new();
+    let whole = refuse_whole(&request);
+    let now = now_ms();
+    for topic in &mut request.topic_data {
+        for data in &mut topic.partition_data {
+            let records = data.records.take();
+            let checked = match &whole {
+                Some(refusal) => Err(refusal.clone()),
+                None => check(node, call, (&topic.name, topic.topic_id), data, records, now),
+            };
+            refused.push(checked.map(|append| appends.push(append)).err());
+        }
+    }
+    let appended = if appends.is_empty() {
+        None
+    } else {
+        node.tell(|answer| Job::Append { appends, answer })
+    };
+    Pending {
+        topics: request.topic_data,
+        refused,
+        appended,
+        wants_answer: request.acks != 0,
+    }
+}
+
+fn refuse_whole(request: &ProduceRequest) -> Option<Refusal> {
+    if request.transactional_id.is_some() {
+        let reason = "transactions are not supported by the embedded broker";
+        return Some(Refusal::new(
+            ResponseError::TransactionalIdAuthorizationFailed,
+            reason,
+        ));
+    }
+    if !(-1..=1).contains(&request.acks) {
+        let reason = format!("acks is {}, expected -1, 0 or 1", request.acks);
+        return Some(Refusal::new(ResponseError::InvalidRequiredAcks, reason));
+    }
+    None
+}
+
+fn check(
+    node: &Node,
+    call: &Call,
+    (name, id): (&str, uuid::Uuid),
+    data: &PartitionProduceData,
+    records: Option<Bytes>,
+    now: i64,
+) -> Result<Append, Refusal> {
+    let unknown = |error| Refusal::new(error, "there is no such partition");
+    let topic = match call.version {
+        ..13 => node
+            .topics
+            .named(name)
+            .ok_or(ResponseError::UnknownTopicOrPartition),
+        _ => node.topics.with_id(id).ok_or(ResponseError::UnknownTopicId),
+    };
+    let topic = topic.map_err(unknown)?;
+    let partition = Node::partition(&topic, data.index, -1).map_err(unknown)?;
+    let batch = records.unwrap_or_default();
+    let header = batch::check(&batch, &topic.rules(now))?;
+    Ok(Append {
+        partition,
+        header,
+        batch,
+    })
+}
+
+impl Pending {
+    /// Waits until everything is durable or refused; `None` when no answer is wanted.
+    pub(super) async fn answer(self, _node: &Node) -> Option<ProduceResponse> {
+        let appended = match self.appended {
+            Some(receiver) => receiver.await.ok(),
+            None => None,
+        };
+        if !self.wants_answer {
+            return None;
+        }
+        let mut appended = appended.unwrap_or_default().into_iter();
+        let mut refused = self.refused.into_iter();
+        let topics = self.topics.into_iter().map(|topic| {
+            let partitions = topic.partition_data.iter().map(|data| {
+                let result = match refused.next() {
+                    Some(Some(refusal)) => Err(refusal),
+                    _ => appended.next().unwrap_or_else(|| Err(stopping())),
+                };
+                on_wire(data.index, result)
+            });
+            let partitions = partitions.collect();
+            TopicProduceResponse::default()
+                .with_name(topic.name)
+                .with_topic_id(topic.topic_id)
+                .with_partition_responses(partitions)
+        });
+        Some(ProduceResponse::default().with_responses(topics.collect()))
+    }
+}
+
+fn on_wire(index: i32, result: Appended) -> PartitionProduceResponse {
+    let response = PartitionProduceResponse::default().with_index(index);
+    match result {
+        Ok(offset) => response
+            .with_base_offset(offset)
+            .with_log_append_time_ms(-1)
+            .with_log_start_offset(0),
+        Err(refusal) => response
+            .with_base_offset(-1)
+            .with_log_append_time_ms(-1)
+            .with_log_start_offset(-1)
+            .with_error_code(refusal.error.code())
+            .with_error_message(text(refusal.reason)),
+    }
+}

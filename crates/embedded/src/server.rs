@@ -1,0 +1,5 @@
+//! Connections: frames in, answers out, in order.
+
+mod connection;
+pub(crate) mod frame;
+pub(crate) mod listener;

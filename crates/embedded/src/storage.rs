@@ -1,0 +1,19 @@
+//! What is kept on disk, and the one thread that writes it.
+
+pub(crate) mod append;
+pub(crate) mod batch;
+mod catalog;
+mod checkpoint;
+pub(crate) mod directory;
+mod index;
+mod journal;
+mod log;
+pub(crate) mod offsets;
+pub(crate) mod partition;
+pub(crate) mod producers;
+mod recovery;
+mod segment;
+mod sync;
+pub(crate) mod topic_config;
+pub(crate) mod topics;
+pub(crate) mod writer;

@@ -1,0 +1,149 @@
+//! One round of appends: every partition's batches are written, the files are synced side by side, and only then
+//! is anything answered.
+
+use std::{collections::HashMap, io, io::IoSlice, sync::Arc, sync::MutexGuard};
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+
+use super::{
+    batch::{Header, PATCHED_BYTES, Refusal},
+    log::{Log, Staged},
+    partition::{Partition, held},
+    sync::Syncer,
+};
+
+/// One checked batch on its way to its partition.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) header: Header,
+    pub(crate) batch: Bytes,
+}
+
+/// The offset of the batch's first record, or why it is not in the log.
+pub(crate) type Appended = Result<i64, Refusal>;
+
+/// The batches of one partition in one round.
+struct Turn<'a> {
+    partition: &'a Partition,
+    log: MutexGuard<'a, Log>,
+    appends: Vec<(usize, &'a Append)>,
+    answers: Vec<(usize, Appended)>,
+    patched: Vec<([u8; PATCHED_BYTES], &'a Bytes)>,
+    failed: Option<io::Error>,
+}
+
+/// Appends everything and answers in the order of `appends`.
+pub(crate) fn append(appends: &[&Append], syncer: &Syncer, segment_bytes: u32) -> Vec<Appended> {
+    let mut turns = turns(appends);
+    for turn in &mut turns {
+        turn.failed = turn.write(segment_bytes).err();
+    }
+    let written: Vec<(usize, _)> = turns
+        .iter()
+        .enumerate()
+        .filter(|(_, turn)| turn.failed.is_none())
+        .filter_map(|(place, turn)| Some((place, turn.log.unsynced()?)))
+        .collect();
+    let files: Vec<_> = written.iter().map(|(_, file)| Arc::clone(file)).collect();
+    for ((place, _), synced) in written.iter().zip(syncer.sync(&files)) {
+        if let (Some(turn), Err(error)) = (turns.get_mut(*place), synced) {
+            turn.failed = Some(error);
+        }
+    }
+    let mut answers: Vec<(usize, Appended)> = turns.into_iter().flat_map(Turn::finish).collect();
+    answers.sort_unstable_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+fn turns<'a>(appends: &[&'a Append]) -> Vec<Turn<'a>> {
+    let mut turns: Vec<Turn<'a>> = Vec::new();
+    let mut places = HashMap::new();
+    for (number, append) in appends.iter().enumerate() {
+        let turn = *places.entry(Arc::as_ptr(&append.partition)).or_insert_with(|| {
+            turns.push(Turn::new(&append.partition));
+            turns.len() - 1
+        });
+        if let Some(turn) = turns.get_mut(turn) {
+            turn.appends.push((number, append));
+        }
+    }
+    turns
+}
+
+impl<'a> Turn<'a> {
+    fn new(partition: &'a Partition) -> Self {
+        let log = held(&partition.log);
+        Self {
+            partition,
+            log,
+            appends: Vec::new(),
+            answers: Vec::new(),
+            patched: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn write(&mut self, segment_bytes: u32) -> io::Result<()> {
+        if self.log.is_closed() {
+            let gone = || Refusal::new(ResponseError::UnknownTopicOrPartition, "the topic was deleted");
+            self.answers = self
+                .appends
+                .iter()
+                .map(|(number, _)| (*number, Err(gone())))
+                .collect();
+            return Ok(());
+        }
+        self.log.mend()?;
+        if self.log.is_full(segment_bytes) {
+            let index = self
+                .partition
+                .with_active(|segment| segment.index.clone())
+                .unwrap_or_default();
+            self.partition.roll(self.log.roll(index)?);
+        }
+        for (number, append) in &self.appends {
+            let answer = match self.log.stage(&append.header) {
+                Staged::Refused(refusal) => Err(refusal),
+                Staged::Duplicate(offset) => Ok(offset),
+                Staged::Write(offset, patched) => {
+                    self.patched.push((patched, &append.batch));
+                    Ok(offset)
+                }
+            };
+            self.answers.push((*number, answer));
+        }
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(self.patched.len() * 2);
+        for (patched, batch) in &self.patched {
+            slices.push(IoSlice::new(patched));
+            slices.push(IoSlice::new(batch.get(PATCHED_BYTES..).unwrap_or_default()));
+        }
+        self.log.write(&mut slices)
+    }
+
+    /// Publishes what is durable, or takes everything back: then nothing of this turn is acknowledged, duplicates
+    /// included, for the batch that they double may be one of this turn.
+    fn finish(mut self) -> Vec<(usize, Appended)> {
+        let Some(error) = self.failed else {
+            if self.log.unsynced().is_some() {
+                let (mark, entries) = self.log.settle();
+                self.partition
+                    .publish(mark.next_offset, mark.bytes, mark.newest_ms, &entries);
+            }
+            return self.answers;
+        };
+        tracing::error!(topic = self.partition.topic, partition = self.partition.number, %error, "an append failed");
+        self.log.roll_back();
+        let refusal = || {
+            Refusal::new(
+                ResponseError::KafkaStorageError,
+                format!("the log cannot be written: {error}"),
+            )
+        };
+        self.appends
+            .iter()
+            .map(|(number, _)| (*number, Err(refusal())))
+            .collect()
+    }
+}
