@@ -19,11 +19,22 @@
 //! A partition's **lane in the store** numbers its records: each has a position, dense and growing. A stored batch is a
 //! range of positions; a stamp covers a range and is exact: what was stamped together is read together.
 
+mod answered;
+mod decide;
+mod drain;
+mod identity;
+mod in_flight;
 mod input;
+mod join;
+mod lane;
 mod order;
+mod park;
 mod partition;
 mod payload;
+mod resolve;
+mod send;
 mod settings;
+mod split;
 
 pub use input::{Input, Now, SearchResult, StoreResult, Stored};
 pub use order::{Claim, Order, Outcome, Reason, StampedRange, Ticket};

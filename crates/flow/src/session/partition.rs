@@ -1,15 +1,96 @@
 //! The session's state, and where each input goes.
+//!
+//! After each input the same steps are taken in one order: decide what stands at the front, choose between sending and
+//! parking, append, read and stamp, send, and say when to be woken. Each step is a file of its own.
 
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
-use super::{Input, Now, Order, Payload, Settings, Ticket};
+use evenkeel_event::TopicId;
+
+use super::identity::Identities;
+use super::in_flight::{InFlight, Share, Waiting};
+use super::join::Settled;
+use super::lane::Lane;
+use super::park::Append;
+use super::{Claim, Input, Now, Order, Outcome, Payload, Reason, Settings, Ticket};
+use crate::answer::Trouble;
 
 /// The produce session of one partition. See the [module](super) for its contract with the shell.
 #[derive(Debug)]
 pub struct Partition<P> {
-    settings: Settings,
-    waiting: Vec<(Ticket, P)>,
-    lane: Range<u64>,
+    pub(super) settings: Settings,
+    pub(super) closed: bool,
+    pub(super) mode: Mode,
+    pub(super) waiting: VecDeque<Waiting<P>>,
+    pub(super) waiting_bytes: usize,
+    pub(super) flight: VecDeque<InFlight<P>>,
+    pub(super) append: Option<Append<P>>,
+    pub(super) lane: Lane<P>,
+    pub(super) identities: Identities,
+    pub(super) settled: VecDeque<Settled<P>>,
+    pub(super) broker: Broker,
+    pub(super) health: Health,
+    pub(super) numbers: Numbers,
+    pub(super) wake: Option<Duration>,
+}
+
+/// Whether events are sent, or parked behind what is parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Events are stamped and sent. The lane in the store is empty.
+    Open,
+    /// Events are appended to the lane in the store.
+    Out,
+    /// The last of the lane is being sent; events wait for that in memory.
+    Closing,
+}
+
+/// What is known of the partition at the brokers.
+#[derive(Debug, Default)]
+pub(super) struct Broker {
+    pub(super) leader: Leader,
+    pub(super) topic_id: TopicId,
+    /// The log's end as far as answers told it.
+    pub(super) end: Option<i64>,
+    pub(super) throttled_until: Duration,
+}
+
+/// Whether there is a leader to send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Leader {
+    /// Not told yet.
+    #[default]
+    Unknown,
+    Known,
+    Gone,
+}
+
+/// How sending goes.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Only the front is sent until something is answered appended.
+    pub(super) probing: bool,
+    /// Something that only an operator can mend stands against sending.
+    pub(super) blocked: bool,
+    pub(super) alarmed: Option<Trouble>,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// Nothing is sent, searched for or lettered again before.
+    pub(super) retry_at: Duration,
+    /// Since when callers wait without any progress.
+    pub(super) stalled_since: Option<Duration>,
+}
+
+/// The last numbers given.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) attempt: u64,
+    pub(super) append: u64,
+    pub(super) write: u64,
+    pub(super) search: u64,
+    pub(super) letter: u64,
 }
 
 impl<P: Payload> Partition<P> {
@@ -18,41 +99,151 @@ impl<P: Payload> Partition<P> {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            waiting: Vec::new(),
-            lane: 0..0,
+            closed: false,
+            mode: Mode::Open,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            flight: VecDeque::new(),
+            append: None,
+            lane: Lane::default(),
+            identities: Identities::default(),
+            settled: VecDeque::new(),
+            broker: Broker::default(),
+            health: Health::default(),
+            numbers: Numbers::default(),
+            wake: None,
         }
     }
 
     /// Takes in what happened and pushes what is to be done onto `orders`.
-    pub fn handle(&mut self, _now: Now, input: Input<P>, _orders: &mut Vec<Order<P>>) {
+    pub fn handle(&mut self, now: Now, input: Input<P>, orders: &mut Vec<Order<P>>) {
         match input {
-            Input::Published { ticket, payload } => self.waiting.push((ticket, payload)),
-            Input::Recovered { head, tail } => self.lane = head..tail,
-            _ => {}
+            Input::Published { ticket, payload } => self.take(now, ticket, payload, orders),
+            Input::Answered { attempt, answer } => self.answered(now, attempt, answer, orders),
+            Input::LeaderKnown { topic_id } => self.leader_known(topic_id),
+            Input::LeaderGone => self.broker.leader = Leader::Gone,
+            Input::Throttled { until } => {
+                self.broker.throttled_until = self.broker.throttled_until.max(until);
+            }
+            Input::Producer { id } => self.identities.take_own(id),
+            Input::Recovered { head, tail } => self.recovered(head, tail),
+            Input::Grown { tail } => self.grown(tail),
+            Input::Appended { append, result } => self.appended(now, append, result, orders),
+            Input::StampsStored { write } => self.stamps_stored(write),
+            Input::Removed { below } => self.removed(below),
+            Input::Read { batches } => self.lane.take(batches),
+            Input::Searched { search, result } => self.searched(now, search, result, orders),
+            Input::Lettered { letter, durable } => self.lettered(now, letter, durable, orders),
+            Input::Close => self.closed = true,
+            Input::Timer => self.wake = None,
         }
-    }
-
-    /// Lets `ticket` (of one record) share what becomes of the event `id`, when an earlier caller was told that it may
-    /// have landed. False when no such event is known: then it is published as any other.
-    pub fn join(&mut self, _now: Now, _ticket: Ticket, id: &P::Id, _orders: &mut Vec<Order<P>>) -> bool {
-        self.waiting.iter().any(|(_, payload)| payload.find(id).is_some())
+        self.go_on(now, orders);
     }
 
     /// True while another batch may be published.
     #[must_use]
     pub fn can_take(&self) -> bool {
-        self.waiting.len() < self.settings.waiting_batches_max
+        !self.closed
+            && self.waiting.len() < self.settings.waiting_batches_max
+            && self.waiting_bytes < self.settings.waiting_bytes_max
     }
 
-    /// True when every caller is answered and nothing is kept in memory alone: the process may end.
+    /// True when every caller is answered and nothing that they were promised is in memory alone: the process may end.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
+            && self.append.is_none()
+            && self.flight.iter().all(|batch| batch.shares.is_empty())
     }
 
     /// Positions of the records that the store holds of this partition, as far as the session knows.
     #[must_use]
     pub fn parked(&self) -> Range<u64> {
-        self.lane.clone()
+        self.lane.head..self.lane.tail
+    }
+
+    fn take(&mut self, now: Now, ticket: Ticket, payload: P, orders: &mut Vec<Order<P>>) {
+        let claim = Claim {
+            ticket,
+            first: 0,
+            count: payload.count(),
+        };
+        if !self.can_take() {
+            let reason = if self.closed {
+                Reason::Closed
+            } else {
+                Reason::QueueFull
+            };
+            let outcome = Outcome::Failed {
+                may_have_landed: false,
+                reason,
+            };
+            orders.push(Order::Acknowledge { claim, outcome });
+            return;
+        }
+        self.waiting_bytes += payload.bytes();
+        self.waiting.push_back(Waiting {
+            payload,
+            shares: vec![Share { at: 0, claim }],
+            since: now.elapsed,
+        });
+    }
+
+    fn leader_known(&mut self, topic_id: TopicId) {
+        self.broker.leader = Leader::Known;
+        self.health.retry_at = Duration::ZERO;
+        if topic_id != TopicId::UNKNOWN && topic_id != self.broker.topic_id {
+            self.broker.topic_id = topic_id;
+            self.broker.end = None;
+            self.identities.forget_established();
+        }
+    }
+
+    pub(super) fn has_leader(&self) -> bool {
+        self.broker.leader == Leader::Known
+    }
+
+    pub(super) fn go_on(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
+        self.decide(now, orders);
+        self.sweep(orders);
+        self.choose_mode(now);
+        self.park(now, orders);
+        self.load(now, orders);
+        self.stamp_waiting(now, orders);
+        self.send(now, orders);
+        self.wake(now, orders);
+    }
+
+    fn wake(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
+        let candidates = [
+            Some(self.health.retry_at),
+            Some(self.broker.throttled_until),
+            self.out_at(),
+            self.append_wake(),
+        ];
+        let next = candidates
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now.elapsed)
+            .min();
+        if next != self.wake {
+            self.wake = next;
+            orders.extend(next.map(Order::WakeAt));
+        }
+    }
+
+    /// Waits longer after each failure in a row.
+    pub(super) fn back_off(&mut self, now: Now) {
+        self.health.failures = self.health.failures.saturating_add(1);
+        let wait = self.settings.backoff.wait(self.health.failures, u8::MAX);
+        self.health.retry_at = now.elapsed + wait;
+    }
+}
+
+impl Numbers {
+    /// The number after the last one.
+    pub(super) fn next(last: &mut u64) -> u64 {
+        *last += 1;
+        *last
     }
 }

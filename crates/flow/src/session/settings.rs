@@ -13,6 +13,8 @@ pub struct Settings {
     pub waiting_batches_max: usize,
     /// Bytes that may wait unstamped. A first batch is taken whatever its size.
     pub waiting_bytes_max: usize,
+    /// Records left in the store with which the partition begins to close: new events wait in memory until these are sent.
+    pub closing_records_max: u64,
     /// The broker's `producer.id.expiration.ms`. A stamp older than half of it does not decide.
     pub producer_expiry: Duration,
     /// Wait before a batch is sent again, and before a failed append or search is repeated.
@@ -28,6 +30,7 @@ impl Default for Settings {
             out_after: Duration::from_millis(500),
             waiting_batches_max: 16,
             waiting_bytes_max: 16 << 20,
+            closing_records_max: 4_096,
             producer_expiry: Duration::from_secs(24 * 60 * 60),
             backoff: Backoff::RECONNECT,
             settled_batches_max: 64,

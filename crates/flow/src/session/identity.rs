@@ -1,0 +1,148 @@
+//! Who stamps: a producer id, its epoch for this partition and the next sequence.
+//!
+//! The rules it keeps:
+//! - a sequence is given once per producer id and epoch;
+//! - an identity is established by an append under its epoch and stays so for half of the producer's expiry, counted
+//!   from the appended batch's timestamp as the broker counts it;
+//! - stored batches keep the producer id that stamped them, whoever drains them.
+
+use std::time::Duration;
+
+use evenkeel_event::clock::Timestamp;
+
+use crate::Stamp;
+
+/// A producer id as one partition knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) producer_id: i64,
+    pub(super) epoch: i16,
+    next_sequence: i32,
+    established: Option<Timestamp>,
+}
+
+/// The process's own identity and those whose stamped batches the store still holds.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    own: Option<i64>,
+    list: Vec<Identity>,
+    asked: bool,
+}
+
+impl Identities {
+    /// Takes the process's producer id, when none is there or the one there is used up.
+    pub(super) fn take_own(&mut self, producer_id: i64) {
+        let needed = self.asked || self.own.is_none();
+        self.asked = false;
+        if needed && self.find(producer_id).is_none() {
+            self.own = Some(producer_id);
+            self.list.push(Identity {
+                producer_id,
+                epoch: 0,
+                next_sequence: 0,
+                established: None,
+            });
+        }
+    }
+
+    pub(super) fn own(&self) -> Option<&Identity> {
+        self.find(self.own?)
+    }
+
+    pub(super) fn find(&self, producer_id: i64) -> Option<&Identity> {
+        self.list
+            .iter()
+            .find(|identity| identity.producer_id == producer_id)
+    }
+
+    fn find_mut(&mut self, producer_id: i64) -> Option<&mut Identity> {
+        self.list
+            .iter_mut()
+            .find(|identity| identity.producer_id == producer_id)
+    }
+
+    /// True once per need: the shell is to be asked for a producer id. The second value is the one that is used up.
+    pub(super) fn ask(&mut self) -> Option<Option<i64>> {
+        (!std::mem::replace(&mut self.asked, true)).then_some(self.own)
+    }
+
+    /// Learns of a stamp that is already given. Stamps are told in their order.
+    pub(super) fn learn(&mut self, stamp: Stamp) {
+        match self.find_mut(stamp.producer_id) {
+            Some(identity) if stamp.epoch < identity.epoch => {}
+            Some(identity) => {
+                if stamp.epoch > identity.epoch {
+                    identity.established = None;
+                }
+                identity.epoch = stamp.epoch;
+                identity.next_sequence = stamp.next_sequence();
+            }
+            None => self.list.push(Identity {
+                producer_id: stamp.producer_id,
+                epoch: stamp.epoch,
+                next_sequence: stamp.next_sequence(),
+                established: None,
+            }),
+        }
+    }
+
+    /// Gives the next `count` sequences of a producer id.
+    pub(super) fn stamp(&mut self, producer_id: i64, count: i32) -> Option<Stamp> {
+        let identity = self.find_mut(producer_id)?;
+        let stamp = Stamp {
+            producer_id,
+            epoch: identity.epoch,
+            base_sequence: identity.next_sequence,
+            count,
+        };
+        identity.next_sequence = stamp.next_sequence();
+        Some(stamp)
+    }
+
+    /// Goes to the epoch above and returns the producer id to stamp with, which is the process's own where the epochs
+    /// of `producer_id` are used up. `None` when a new producer id is needed first.
+    pub(super) fn raise(&mut self, producer_id: i64) -> Option<i64> {
+        let exhausted = self
+            .find(producer_id)
+            .is_none_or(|identity| identity.epoch == i16::MAX);
+        let raised = if exhausted { self.own? } else { producer_id };
+        let identity = self.find_mut(raised)?;
+        if identity.epoch == i16::MAX {
+            return None;
+        }
+        identity.epoch += 1;
+        identity.next_sequence = 0;
+        identity.established = None;
+        Some(raised)
+    }
+
+    /// A batch was answered appended.
+    pub(super) fn establish(&mut self, stamp: Stamp, at: Timestamp) {
+        if let Some(identity) = self.find_mut(stamp.producer_id)
+            && identity.epoch == stamp.epoch
+        {
+            identity.established = Some(identity.established.map_or(at, |earlier| earlier.max(at)));
+        }
+    }
+
+    /// True when the broker knows the stamp's identity, so that it refuses what is out of turn.
+    pub(super) fn is_established(&self, stamp: Stamp, wall: Timestamp, fresh_for: Duration) -> bool {
+        self.find(stamp.producer_id).is_some_and(|identity| {
+            identity.epoch == stamp.epoch
+                && identity.established.is_some_and(|at| wall.since(at) <= fresh_for)
+        })
+    }
+
+    /// The topic was created anew: no broker knows any producer.
+    pub(super) fn forget_established(&mut self) {
+        for identity in &mut self.list {
+            identity.established = None;
+        }
+    }
+
+    /// Forgets the identities of others once the store holds nothing of theirs.
+    pub(super) fn keep_own(&mut self) {
+        let own = self.own;
+        self.list.retain(|identity| Some(identity.producer_id) == own);
+    }
+}
