@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+mod disk;
+mod error;
+mod row;
+mod standby;
+
+pub use disk::{Config, DiskStandby};
+pub use error::Error;
+pub use row::{Kind, Row, StoredRow, StoredStamp};
+pub use standby::{AppendId, BoxFuture, Damage, Parked, Place, PlaceStats, Standby, Stats};

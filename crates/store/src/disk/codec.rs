@@ -1,0 +1,236 @@
+//! Little-endian fields, and a row's bytes.
+
+use bytes::Bytes;
+use evenkeel_event::EventId;
+use evenkeel_event::clock::Timestamp;
+use evenkeel_flow::Stamp;
+
+use crate::{Kind, Row, StoredStamp};
+
+/// Takes fields off the front of a slice; `None` when too little is left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'bytes> {
+    rest: &'bytes [u8],
+}
+
+/// A row with what was appended to its place before it.
+#[derive(Debug, Clone)]
+pub(super) struct Decoded {
+    pub(super) row: Row,
+    pub(super) before: Totals,
+}
+
+/// Events and bytes of records, counted from the first row that a place ever had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+}
+
+/// Bytes in front of a row's body: its length and its checksum.
+pub(super) const ROW_HEADER_BYTES: usize = 8;
+
+impl Totals {
+    pub(super) fn plus(self, row: &Row) -> Self {
+        Self {
+            events: self.events.saturating_add(u64::from(row.events)),
+            bytes: self.bytes.saturating_add(row.records.len() as u64),
+        }
+    }
+
+    pub(super) const fn minus(self, other: Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(other.events),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    pub(super) const fn add(self, other: Self) -> Self {
+        Self {
+            events: self.events.saturating_add(other.events),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+impl<'bytes> Fields<'bytes> {
+    pub(super) const fn new(rest: &'bytes [u8]) -> Self {
+        Self { rest }
+    }
+
+    pub(super) const fn rest(&self) -> &'bytes [u8] {
+        self.rest
+    }
+
+    pub(super) fn bytes(&mut self, count: usize) -> Option<&'bytes [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    pub(super) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn i16(&mut self) -> Option<i16> {
+        self.array().map(i16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn i32(&mut self) -> Option<i32> {
+        self.array().map(i32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_le_bytes)
+    }
+
+    pub(super) fn totals(&mut self) -> Option<Totals> {
+        Some(Totals {
+            events: self.u64()?,
+            bytes: self.u64()?,
+        })
+    }
+
+    pub(super) fn stamp(&mut self) -> Option<StoredStamp> {
+        Some(StoredStamp {
+            stamp: Stamp {
+                producer_id: self.i64()?,
+                epoch: self.i16()?,
+                base_sequence: self.i32()?,
+                count: self.i32()?,
+            },
+            first_sent_at: Timestamp::from_millis(self.i64()?),
+            search_from: self.i64()?,
+        })
+    }
+}
+
+pub(super) fn put_totals(out: &mut Vec<u8>, totals: Totals) {
+    out.extend_from_slice(&totals.events.to_le_bytes());
+    out.extend_from_slice(&totals.bytes.to_le_bytes());
+}
+
+pub(super) fn put_stamp(out: &mut Vec<u8>, stored: &StoredStamp) {
+    out.extend_from_slice(&stored.stamp.producer_id.to_le_bytes());
+    out.extend_from_slice(&stored.stamp.epoch.to_le_bytes());
+    out.extend_from_slice(&stored.stamp.base_sequence.to_le_bytes());
+    out.extend_from_slice(&stored.stamp.count.to_le_bytes());
+    out.extend_from_slice(&stored.first_sent_at.millis().to_le_bytes());
+    out.extend_from_slice(&stored.search_from.to_le_bytes());
+}
+
+/// Writes a row: length, checksum over place, number and body, then the body.
+pub(super) fn put_row(out: &mut Vec<u8>, place: u32, number: u64, before: Totals, row: &Row) {
+    let start = out.len();
+    out.extend_from_slice(&[0; ROW_HEADER_BYTES]);
+    out.push(match row.kind {
+        Kind::Event => 0,
+        Kind::Letter => 1,
+    });
+    out.push(u8::from(row.stamp.is_some()) | u8::from(row.possible_double) << 1);
+    out.extend_from_slice(&row.events.to_le_bytes());
+    out.extend_from_slice(&row.appended_at.millis().to_le_bytes());
+    put_totals(out, before);
+    if let Some(stamp) = &row.stamp {
+        put_stamp(out, stamp);
+    }
+    let ids = u16::try_from(row.ids.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&ids.to_le_bytes());
+    for id in row.ids.iter().take(usize::from(ids)) {
+        out.push(u8::try_from(id.as_str().len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(id.as_str().as_bytes());
+    }
+    out.extend_from_slice(&row.records);
+    let Some((header, body)) = out
+        .get_mut(start..)
+        .and_then(<[u8]>::split_first_chunk_mut::<ROW_HEADER_BYTES>)
+    else {
+        return;
+    };
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let checksum = row_checksum(place, number, body).to_le_bytes();
+    for (to, from) in header.iter_mut().zip(length.into_iter().chain(checksum)) {
+        *to = from;
+    }
+}
+
+/// Upper bound of the bytes that [`put_row`] writes.
+pub(super) fn row_bytes(row: &Row) -> u64 {
+    let ids: usize = row.ids.iter().map(|id| id.as_str().len() + 1).sum();
+    (ROW_HEADER_BYTES + 72 + ids + row.records.len()) as u64
+}
+
+fn row_checksum(place: u32, number: u64, body: &[u8]) -> u32 {
+    let seed = crc32c::crc32c(&number.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c_append(seed, &place.to_le_bytes()), body)
+}
+
+/// Takes the next row off `fields`: `None` when its length does not fit, `Some(None)` when its checksum does not.
+pub(super) fn take_row(fields: &mut Fields<'_>, place: u32, number: u64) -> Option<Option<Decoded>> {
+    let length = usize::try_from(fields.u32()?).ok()?;
+    let checksum = fields.u32()?;
+    let body = fields.bytes(length)?;
+    Some(
+        (checksum == row_checksum(place, number, body))
+            .then(|| decode(body))
+            .flatten(),
+    )
+}
+
+fn decode(body: &[u8]) -> Option<Decoded> {
+    let mut fields = Fields::new(body);
+    let kind = match fields.u8()? {
+        0 => Kind::Event,
+        1 => Kind::Letter,
+        _ => return None,
+    };
+    let flags = fields.u8()?;
+    let events = fields.u32()?;
+    let appended_at = Timestamp::from_millis(fields.i64()?);
+    let before = fields.totals()?;
+    let stamp = if flags & 1 == 0 {
+        None
+    } else {
+        Some(fields.stamp()?)
+    };
+    let count = fields.u16()?;
+    let mut ids = Vec::with_capacity(usize::from(count).min(body.len()));
+    for _ in 0..count {
+        let length = usize::from(fields.u8()?);
+        ids.push(EventId::new(std::str::from_utf8(fields.bytes(length)?).ok()?).ok()?);
+    }
+    Some(Decoded {
+        row: Row {
+            kind,
+            records: Bytes::copy_from_slice(fields.rest()),
+            events,
+            ids,
+            appended_at,
+            stamp,
+            possible_double: flags & 2 != 0,
+        },
+        before,
+    })
+}

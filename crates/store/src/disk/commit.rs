@@ -1,0 +1,441 @@
+//! The one thread that writes: it gathers what waits, writes it as one frame, syncs, and answers all of it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::codec::{Totals, row_bytes};
+use super::frame::{Draft, HEADER_BYTES, Step};
+use super::ledger::{Ledger, Segment};
+use super::open::{placed, storage};
+use super::{Config, segment};
+use crate::{AppendId, Error, Parked, Place, Row, StoredStamp};
+
+/// Most bytes that are gathered into one commit, beyond its last request.
+const GROUP_BYTES: u64 = 8 << 20;
+/// Most requests that are gathered into one commit.
+const GROUP_REQUESTS: usize = 4_096;
+/// Most bytes of one request.
+const REQUEST_BYTES_MAX: u64 = 64 << 20;
+/// Room kept on the disk, so that stamps and removals are possible when it is full.
+const RESERVE_BYTES: usize = 4 << 20;
+
+/// Tells the asker; steps that park nothing answer with [`NOTHING`].
+pub(super) type Answer = oneshot::Sender<Result<Parked, Error>>;
+pub(super) const NOTHING: Parked = Parked { first: 0, last: 0 };
+
+/// One step that somebody asked for.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) place: Place,
+    pub(super) change: Change,
+    pub(super) answer: Answer,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Change {
+    Append {
+        id: AppendId,
+        rows: Vec<Row>,
+    },
+    Stamp {
+        rows: RangeInclusive<u64>,
+        stamp: StoredStamp,
+        possible_double: bool,
+    },
+    Remove {
+        up_to: u64,
+    },
+    Replace {
+        rows: RangeInclusive<u64>,
+        row: Row,
+    },
+    Place {
+        up_to: u64,
+        rows: Vec<(Place, Row)>,
+    },
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(super) struct Committer {
+    config: Config,
+    ledger: Arc<Mutex<Ledger>>,
+    file: File,
+    buffer: Vec<u8>,
+    stopped: Option<String>,
+    has_reserve: bool,
+}
+
+impl Change {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Append { rows, .. } => rows.iter().map(row_bytes).sum(),
+            Self::Replace { row, .. } => row_bytes(row),
+            Self::Place { rows, .. } => rows.iter().map(|(_, row)| row_bytes(row)).sum(),
+            Self::Stamp { .. } | Self::Remove { .. } => 100,
+        }
+    }
+}
+
+impl Committer {
+    pub(super) fn new(config: Config, ledger: Arc<Mutex<Ledger>>, file: File) -> Self {
+        let mut committer = Self {
+            config,
+            ledger,
+            file,
+            buffer: Vec::new(),
+            stopped: None,
+            has_reserve: false,
+        };
+        committer.clean();
+        committer
+    }
+
+    /// Serves requests until all who may ask are gone.
+    pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let mut bytes = first.change.bytes();
+            let mut group = vec![first];
+            while bytes < GROUP_BYTES
+                && group.len() < GROUP_REQUESTS
+                && let Ok(next) = requests.try_recv()
+            {
+                bytes += next.change.bytes();
+                group.push(next);
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Request>) {
+        if let Some(reason) = &self.stopped {
+            let error = Error::Stopped {
+                directory: self.config.directory.clone(),
+                reason: reason.clone(),
+            };
+            return answer_all(group, &error);
+        }
+        if let Err(error) = self.roll_when_due() {
+            return answer_all(group, &self.stop("begin a new file", error));
+        }
+        let mut plan = Plan::new(self);
+        let outcomes: Vec<Result<Parked, Error>> = group.iter().map(|request| plan.add(request)).collect();
+        let (draft, steps) = plan.finish();
+        if !steps.is_empty()
+            && let Err(error) = self.write(draft, steps)
+        {
+            return self.answer_failed(group, error);
+        }
+        for (request, outcome) in group.into_iter().zip(outcomes) {
+            // An asker that went away does not need its answer.
+            request.answer.send(outcome).ok();
+        }
+        self.clean();
+    }
+
+    /// Nothing of `group` was confirmed. Where the disk is full, what makes room is tried again with the reserve.
+    fn answer_failed(&mut self, group: Vec<Request>, error: io::Error) {
+        if !is_disk_full(&error) || self.cut_back().is_err() {
+            return answer_all(group, &self.stop("write", error));
+        }
+        let full = Error::DiskFull {
+            directory: self.config.directory.clone(),
+        };
+        let (appends, others): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .partition(|request| matches!(request.change, Change::Append { .. }));
+        answer_all(appends, &full);
+        if self.release_reserve() && !others.is_empty() {
+            self.commit(others);
+        } else {
+            answer_all(others, &full);
+        }
+    }
+
+    /// Cuts off what a failed write may have left.
+    fn cut_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.lock().active_bytes())?;
+        self.file.seek(io::SeekFrom::End(0))?;
+        self.file.sync_data()
+    }
+
+    fn write(&mut self, draft: Draft, steps: Vec<Step>) -> io::Result<()> {
+        let (active, at) = {
+            let ledger = self.lock();
+            (ledger.active, ledger.active_bytes())
+        };
+        let frame = draft.finish(active);
+        let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
+        let bytes = frame.len() as u64;
+        self.buffer = frame;
+        written?;
+        let body = usize::try_from(at)
+            .unwrap_or(usize::MAX)
+            .saturating_add(HEADER_BYTES);
+        let mut ledger = self.lock();
+        for step in steps {
+            ledger.apply(placed(step, body), active);
+        }
+        ledger.sweep();
+        if let Some(segment) = ledger.segments.get_mut(&active) {
+            segment.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    fn roll_when_due(&mut self) -> io::Result<()> {
+        if self.lock().active_bytes() < self.config.segment_bytes() {
+            return Ok(());
+        }
+        match self.roll() {
+            // The present file can grow on until there is room for a new one.
+            Err(error) if is_disk_full(&error) => {
+                self.release_reserve();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn roll(&mut self) -> io::Result<()> {
+        let ledger = self.ledger.clone();
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (finished, next) = (ledger.active, ledger.active + 1);
+        segment::write_list(&self.config.directory, finished, &ledger.active_blocks)?;
+        let snapshot = ledger.snapshot().finish(next);
+        let (file, bytes) = segment::create(&self.config.directory, next, &snapshot)?;
+        self.file = file;
+        ledger.segments.insert(next, Segment { bytes, users: 0 });
+        ledger.active = next;
+        ledger.active_blocks.clear();
+        Ok(())
+    }
+
+    /// Deletes segments that nobody needs and keeps the reserve. Failing at either costs only room.
+    fn clean(&mut self) {
+        let unused = self.lock().unused();
+        for id in unused {
+            match segment::delete(&self.config.directory, id) {
+                Ok(()) => {
+                    self.lock().segments.remove(&id);
+                }
+                Err(error) => {
+                    tracing::warn!(segment = id, %error, "a drained file of the standby store cannot be deleted");
+                }
+            }
+        }
+        if !self.has_reserve && self.stopped.is_none() {
+            let path = self.reserve_path();
+            self.has_reserve = path.exists() || std::fs::write(&path, vec![0; RESERVE_BYTES]).is_ok();
+        }
+    }
+
+    fn release_reserve(&mut self) -> bool {
+        let released = self.has_reserve && std::fs::remove_file(self.reserve_path()).is_ok();
+        self.has_reserve = false;
+        released
+    }
+
+    fn reserve_path(&self) -> PathBuf {
+        self.config.directory.join("reserve")
+    }
+
+    fn stop(&mut self, action: &'static str, error: io::Error) -> Error {
+        tracing::error!(%error, directory = %self.config.directory.display(), "the standby store failed to {action} and stops");
+        self.stopped = Some(format!("failed to {action}: {error}"));
+        storage(&self.config.directory, action, error)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_disk_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn answer_all(group: Vec<Request>, error: &Error) {
+    for request in group {
+        // An asker that went away does not need its answer.
+        request.answer.send(Err(error.clone())).ok();
+    }
+}
+
+/// What one commit will write, and what it will change when it is written.
+struct Plan<'ledger> {
+    ledger: std::sync::MutexGuard<'ledger, Ledger>,
+    limit_bytes: u64,
+    draft: Draft,
+    steps: Vec<Step>,
+    next_number: u64,
+    next_place: u32,
+    names: HashMap<Place, u32>,
+    totals: HashMap<u32, Totals>,
+    appends: HashMap<AppendId, Parked>,
+}
+
+impl<'ledger> Plan<'ledger> {
+    fn new(committer: &'ledger mut Committer) -> Self {
+        let buffer = std::mem::take(&mut committer.buffer);
+        let ledger = committer.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            limit_bytes: committer.config.limit_bytes,
+            draft: Draft::new(buffer),
+            steps: Vec::new(),
+            next_number: ledger.next_number,
+            next_place: ledger.next_place,
+            names: HashMap::new(),
+            totals: HashMap::new(),
+            appends: HashMap::new(),
+            ledger,
+        }
+    }
+
+    fn add(&mut self, request: &Request) -> Result<Parked, Error> {
+        let place = &request.place;
+        self.check_size(place, &request.change)?;
+        match &request.change {
+            Change::Append { id, rows } => Ok(self.append(place, *id, rows)),
+            Change::Stamp {
+                rows,
+                stamp,
+                possible_double,
+            } => {
+                let (place, rows) = self.range(place, rows)?;
+                self.put(Step::Stamp {
+                    place,
+                    rows,
+                    stamp: *stamp,
+                    possible_double: *possible_double,
+                });
+                Ok(NOTHING)
+            }
+            Change::Remove { up_to } => {
+                self.remove(place, *up_to);
+                Ok(NOTHING)
+            }
+            Change::Replace { rows, row } => {
+                let (place, rows) = self.range(place, rows)?;
+                let row = row.clone();
+                self.put(Step::Replace { place, rows, row });
+                Ok(NOTHING)
+            }
+            Change::Place { up_to, rows } => {
+                for run in rows.chunk_by(|one, next| one.0 == next.0) {
+                    if let Some((to, _)) = run.first() {
+                        self.put_rows(to, None, run.iter().map(|(_, row)| row));
+                    }
+                }
+                // Behind the rows: what cannot be read of a damaged frame ends it.
+                self.remove(place, *up_to);
+                Ok(NOTHING)
+            }
+        }
+    }
+
+    fn check_size(&self, place: &Place, change: &Change) -> Result<(), Error> {
+        let needed_bytes = change.bytes();
+        if needed_bytes > REQUEST_BYTES_MAX {
+            return Err(Error::TooLarge {
+                topic: place.topic.clone(),
+                bytes: needed_bytes,
+                limit_bytes: REQUEST_BYTES_MAX,
+            });
+        }
+        let used_bytes = self.ledger.used_bytes() + self.draft.body_bytes() as u64;
+        if matches!(change, Change::Append { .. }) && used_bytes + needed_bytes > self.limit_bytes {
+            return Err(Error::Full {
+                topic: place.topic.clone(),
+                used_bytes,
+                limit_bytes: self.limit_bytes,
+                needed_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, place: &Place, id: AppendId, rows: &[Row]) -> Parked {
+        if let Some(parked) = self.ledger.remembered(id).or(self.appends.get(&id).copied()) {
+            return parked;
+        }
+        let parked = self.put_rows(place, Some(id), rows.iter());
+        self.appends.insert(id, parked);
+        parked
+    }
+
+    fn put_rows<'row>(
+        &mut self,
+        place: &Place,
+        id: Option<AppendId>,
+        rows: impl Iterator<Item = &'row Row> + Clone,
+    ) -> Parked {
+        let place = self.define(place);
+        let first = self.next_number;
+        let known = self.ledger.places.get(&place).map(|holding| holding.totals);
+        let before = *self.totals.entry(place).or_insert(known.unwrap_or_default());
+        let step = self.draft.put_rows(place, id, first, before, rows);
+        if let Step::Rows { block, totals, .. } = &step {
+            self.totals.insert(place, before.add(*totals));
+            self.next_number = block.last() + 1;
+        }
+        self.steps.push(step);
+        Parked {
+            first,
+            last: self.next_number - 1,
+        }
+    }
+
+    fn define(&mut self, name: &Place) -> u32 {
+        let known = self.ledger.by_name.get(name).or_else(|| self.names.get(name));
+        if let Some(place) = known {
+            return *place;
+        }
+        let place = self.next_place;
+        self.next_place += 1;
+        self.names.insert(name.clone(), place);
+        let name = name.clone();
+        self.put(Step::Define { place, name });
+        place
+    }
+
+    fn remove(&mut self, place: &Place, up_to: u64) {
+        if let Some((place, holding)) = self.ledger.place(place)
+            && holding.removed_up_to < up_to
+        {
+            self.put(Step::Remove { place, up_to });
+        }
+    }
+
+    fn range(&self, place: &Place, rows: &RangeInclusive<u64>) -> Result<(u32, Parked), Error> {
+        let (first, last) = (*rows.start(), *rows.end());
+        let range = Parked { first, last };
+        match self.ledger.place(place) {
+            Some((place, holding)) if holding.reaches(range) => Ok((place, range)),
+            _ => Err(Error::NoRows {
+                topic: place.topic.clone(),
+                first,
+                last,
+            }),
+        }
+    }
+
+    fn finish(self) -> (Draft, Vec<Step>) {
+        (self.draft, self.steps)
+    }
+
+    fn put(&mut self, step: Step) {
+        self.draft.put(&step);
+        self.steps.push(step);
+    }
+}

@@ -1,0 +1,117 @@
+//! What a standby store may answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use evenkeel_event::{Code, TopicName};
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The size limit is reached. Nothing was written.
+    #[error(
+        "the standby store uses {used_bytes} of {limit_bytes} bytes and cannot take {needed_bytes} more for topic \
+         {topic}: bring Kafka back, or raise standby.limit_bytes"
+    )]
+    Full {
+        /// The topic whose rows were refused.
+        topic: TopicName,
+        /// Bytes in use.
+        used_bytes: u64,
+        /// Bytes that may be in use.
+        limit_bytes: u64,
+        /// Bytes that were asked for.
+        needed_bytes: u64,
+    },
+    /// The disk has no room left. Nothing was written.
+    #[error("the disk of the standby store {directory} is full: make room, or move the store")]
+    DiskFull {
+        /// The store's directory.
+        directory: PathBuf,
+    },
+    /// A row is larger than a store takes. Nothing was written.
+    #[error(
+        "{bytes} bytes for topic {topic} are more than the {limit_bytes} that one append to the standby store takes"
+    )]
+    TooLarge {
+        /// The topic whose row was refused.
+        topic: TopicName,
+        /// Bytes that were to be written.
+        bytes: u64,
+        /// Most bytes of one append.
+        limit_bytes: u64,
+    },
+    /// There is no such row.
+    #[error("the standby store holds no row {first} to {last} of topic {topic}")]
+    NoRows {
+        /// The topic that was asked for.
+        topic: TopicName,
+        /// First number asked for.
+        first: u64,
+        /// Last number asked for.
+        last: u64,
+    },
+    /// Another process has the store open.
+    #[error("the standby store {directory} is in use by another process: stop it, or use another directory")]
+    Locked {
+        /// The store's directory.
+        directory: PathBuf,
+    },
+    /// The directory was written by a version that this one does not know.
+    #[error(
+        "the standby store {directory} has format {found:?}, this version reads {known:?}: start the version that wrote it and let it drain"
+    )]
+    Format {
+        /// The store's directory.
+        directory: PathBuf,
+        /// What its format file says.
+        found: String,
+        /// What this version writes.
+        known: &'static str,
+    },
+    /// The storage failed. The step may have been made.
+    #[error("the standby store {directory} failed to {action}: {source}")]
+    Storage {
+        /// The store's directory.
+        directory: PathBuf,
+        /// What it was doing.
+        action: &'static str,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
+    /// An earlier failure left the state of the disk unknown: the store takes nothing more until it is opened again.
+    #[error(
+        "the standby store {directory} stopped after an error ({reason}): check its disk and start again"
+    )]
+    Stopped {
+        /// The store's directory.
+        directory: PathBuf,
+        /// What had failed.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// True when rows were refused because the store is at its limit or its disk is full: nothing was written.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::DiskFull { .. })
+    }
+
+    /// True when the step may have been made although it was not confirmed.
+    #[must_use]
+    pub const fn may_have_been_made(&self) -> bool {
+        matches!(self, Self::Storage { .. })
+    }
+
+    /// The code that operators look up.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Full { .. } | Self::DiskFull { .. } => Code::StandbyFull,
+            Self::TooLarge { .. } => Code::TooLarge,
+            _ => Code::StandbyUnavailable,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests panic to fail"
+)]
+
+mod conformance;
+mod damage;
+mod disk;
+mod kill;
+mod rows;
