@@ -42,15 +42,13 @@ pub enum Error {
         /// Most bytes of one append.
         limit_bytes: u64,
     },
-    /// There is no such row.
-    #[error("the standby store holds no row {first} to {last} of topic {topic}")]
+    /// Nothing was to be appended, or a stamp covers a position that holds nothing. Nothing was written.
+    #[error("the standby store holds nothing at position {position} of topic {topic}")]
     NoRows {
         /// The topic that was asked for.
         topic: TopicName,
-        /// First number asked for.
-        first: u64,
-        /// Last number asked for.
-        last: u64,
+        /// A position asked for.
+        position: u64,
     },
     /// Another process has the store open.
     #[error("the standby store {directory} is in use by another process: stop it, or use another directory")]

@@ -7,5 +7,5 @@ mod standby;
 
 pub use disk::{Config, DiskStandby};
 pub use error::Error;
-pub use row::{Kind, Row, StoredRow, StoredStamp};
-pub use standby::{AppendId, BoxFuture, Damage, Parked, Place, PlaceStats, Standby, Stats};
+pub use row::{Kind, Piece, Row, StoredRow};
+pub use standby::{AppendId, BoxFuture, Damage, Place, PlaceStats, Span, Standby, Stats};

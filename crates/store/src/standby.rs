@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use evenkeel_event::TopicName;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_event::{TopicId, TopicName};
+use evenkeel_flow::session::StampedRange;
 
-use crate::{Error, Row, StoredRow, StoredStamp};
+use crate::{Error, Piece, Row};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'store, T> = Pin<Box<dyn Future<Output = T> + Send + 'store>>;
@@ -19,60 +20,48 @@ pub type BoxFuture<'store, T> = Pin<Box<dyn Future<Output = T> + Send + 'store>>
 /// Whatever returns `Ok` is durable. A method whose future is dropped may still take effect. Rows leave through
 /// [`Standby::remove`] and [`Standby::place`] alone.
 pub trait Standby: Send + Sync + fmt::Debug {
-    /// Appends `rows` (at least one) behind all others of `place`, all or none.
+    /// Appends `rows` (at least one) behind all others of `place`, all or none, and returns the position of the first.
     ///
-    /// An append that was made before under the same `id` is not made again: its numbers are returned.
+    /// An append that was made before under the same `id` is not made again: its position is returned.
     ///
     /// # Errors
     /// [`Error::Full`] at the size limit; what the storage says otherwise. After [`Error::Storage`] the rows may be
     /// there: append them again under the same `id`.
-    fn append(&self, place: &Place, id: AppendId, rows: Vec<Row>) -> BoxFuture<'_, Result<Parked, Error>>;
+    fn append(&self, place: &Place, id: AppendId, rows: Vec<Row>) -> BoxFuture<'_, Result<u64, Error>>;
 
-    /// Keeps the stamp under which the rows `rows` of `place` are about to be sent, before they are sent. Replaces
-    /// the stamps of these rows. `possible_double` marks their events.
+    /// Keeps stamps before batches are sent under them, all or none. Each replaces whatever stamp covered one of its
+    /// positions.
     ///
     /// # Errors
-    /// [`Error::NoRows`] when the range holds no row; what the storage says otherwise.
-    fn stamp(
-        &self,
-        place: &Place,
-        rows: RangeInclusive<u64>,
-        stamp: StoredStamp,
-        possible_double: bool,
-    ) -> BoxFuture<'_, Result<(), Error>>;
+    /// [`Error::NoRows`] when a stamp covers a position that holds nothing; what the storage says otherwise.
+    fn store_stamps(&self, place: &Place, stamps: Vec<StampedRange>) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// The rows of `place` with numbers above `after`, in order: at least one where there is one, then as many as fit
-    /// into `bytes_max`. A row that fails its checksum is left out and reported by [`Standby::damaged`].
+    /// The rows of `place` that hold records from `from` on, in order: at least one where there is one, then as many as
+    /// fit into `bytes_max`, then what is stamped together with them. A row that fails its checksum is left out and
+    /// reported by [`Standby::damaged`].
     ///
     /// # Errors
     /// What the storage says.
-    fn read(
-        &self,
-        place: &Place,
-        after: u64,
-        bytes_max: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredRow>, Error>>;
+    fn read(&self, place: &Place, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Piece, Error>>;
 
-    /// Removes the rows of `place` up to and including `up_to`. Removing what is gone is no error.
+    /// Removes the records of `place` below a position. Removing what is gone is no error.
     ///
     /// # Errors
     /// What the storage says.
-    fn remove(&self, place: &Place, up_to: u64) -> BoxFuture<'_, Result<(), Error>>;
+    fn remove(&self, place: &Place, below: u64) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Puts `row` in the place of the rows `rows` of `place`, in one step: it takes the number of the last and keeps
-    /// their place in the order. For a batch of which a part turned out to be on the log already.
+    /// Moves the records of `from` below a position on, in one step: they are removed there, and `rows` are appended to
+    /// their places. For events that were parked before their partitions were known.
     ///
     /// # Errors
-    /// [`Error::NoRows`] when the range holds no row; what the storage says otherwise.
-    fn replace(&self, place: &Place, rows: RangeInclusive<u64>, row: Row)
-    -> BoxFuture<'_, Result<(), Error>>;
+    /// What the storage says. After [`Error::Storage`] look at [`Standby::span`]: either everything has moved or nothing.
+    fn place(&self, from: &Place, below: u64, rows: Vec<(Place, Row)>) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Moves the rows of `from` up to and including `up_to` on, in one step: they are removed there, and `rows` are
-    /// appended to their places. For events that were parked before their partitions were known.
+    /// The positions that a place holds. An empty place says where its next record will stand, from 0.
     ///
     /// # Errors
-    /// What the storage says. Nothing has moved then, or everything has.
-    fn place(&self, from: &Place, up_to: u64, rows: Vec<(Place, Row)>) -> BoxFuture<'_, Result<(), Error>>;
+    /// What the storage says.
+    fn span(&self, place: &Place) -> BoxFuture<'_, Result<Span, Error>>;
 
     /// The places that hold rows, the one with the oldest row first.
     ///
@@ -98,8 +87,6 @@ pub trait Standby: Send + Sync + fmt::Debug {
 pub struct Place {
     /// The topic.
     pub topic: TopicName,
-    /// Its identity when the rows were parked; [`TopicId::UNKNOWN`] before it was known.
-    pub topic_id: TopicId,
     /// The partition; `None` for rows parked before it was known.
     pub partition: Option<i32>,
 }
@@ -113,13 +100,21 @@ pub struct AppendId {
     pub number: u64,
 }
 
-/// What an append came to: the numbers of the first and the last row; those between have the numbers between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Parked {
-    /// Number of the first row.
-    pub first: u64,
-    /// Number of the last row.
-    pub last: u64,
+/// The positions of a place's records: dense, growing in append order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// Position of the oldest record; equal to `tail` when there is none.
+    pub head: u64,
+    /// Position after the newest record.
+    pub tail: u64,
+}
+
+impl Span {
+    /// True when the place holds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.head >= self.tail
+    }
 }
 
 /// What one place holds.
@@ -127,16 +122,14 @@ pub struct Parked {
 pub struct PlaceStats {
     /// The place.
     pub place: Place,
-    /// Its events.
+    /// Its records.
     pub events: u64,
-    /// Bytes of their records.
+    /// Their bytes.
     pub bytes: u64,
     /// When its oldest row was parked.
     pub oldest: Timestamp,
-    /// Number of its first row.
-    pub first: u64,
-    /// Number of its last row.
-    pub last: u64,
+    /// Their positions.
+    pub span: Span,
 }
 
 /// What a store holds.
@@ -161,8 +154,8 @@ pub struct Stats {
 pub struct Damage {
     /// The place they belong to, where that is known.
     pub place: Option<Place>,
-    /// The rows that are lost with them, where that is known.
-    pub rows: Option<RangeInclusive<u64>>,
+    /// The positions that are lost with them, where they are known.
+    pub positions: Option<Range<u64>>,
     /// The file and the position in it.
     pub file: PathBuf,
     /// Offset of the first damaged byte in `file`.

@@ -1,11 +1,11 @@
 //! Little-endian fields, and a row's bytes.
 
 use bytes::Bytes;
-use evenkeel_event::EventId;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_flow::Stamp;
+use evenkeel_event::{EventId, TopicId};
+use evenkeel_flow::{Stamp, Stamping};
 
-use crate::{Kind, Row, StoredStamp};
+use crate::{Kind, Row};
 
 /// Takes fields off the front of a slice; `None` when too little is left.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +16,12 @@ pub(super) struct Fields<'bytes> {
 /// A row with what was appended to its place before it.
 #[derive(Debug, Clone)]
 pub(super) struct Decoded {
+    pub(super) position: u64,
     pub(super) row: Row,
     pub(super) before: Totals,
 }
 
-/// Events and bytes of records, counted from the first row that a place ever had.
+/// Records and their bytes, counted from the first row that a place ever had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Totals {
     pub(super) events: u64,
@@ -33,7 +34,7 @@ pub(super) const ROW_HEADER_BYTES: usize = 8;
 impl Totals {
     pub(super) fn plus(self, row: &Row) -> Self {
         Self {
-            events: self.events.saturating_add(u64::from(row.events)),
+            events: self.events.saturating_add(u64::from(row.count)),
             bytes: self.bytes.saturating_add(row.records.len() as u64),
         }
     }
@@ -113,16 +114,19 @@ impl<'bytes> Fields<'bytes> {
         })
     }
 
-    pub(super) fn stamp(&mut self) -> Option<StoredStamp> {
-        Some(StoredStamp {
+    pub(super) fn stamping(&mut self) -> Option<Stamping> {
+        let flags = self.u8()?;
+        Some(Stamping {
             stamp: Stamp {
                 producer_id: self.i64()?,
                 epoch: self.i16()?,
                 base_sequence: self.i32()?,
                 count: self.i32()?,
             },
-            first_sent_at: Timestamp::from_millis(self.i64()?),
-            search_from: self.i64()?,
+            at: Timestamp::from_millis(self.i64()?),
+            topic_id: TopicId(self.array()?),
+            search_from: Some(self.i64()?).filter(|_| flags & 1 != 0),
+            possible_double: flags & 2 != 0,
         })
     }
 }
@@ -132,29 +136,35 @@ pub(super) fn put_totals(out: &mut Vec<u8>, totals: Totals) {
     out.extend_from_slice(&totals.bytes.to_le_bytes());
 }
 
-pub(super) fn put_stamp(out: &mut Vec<u8>, stored: &StoredStamp) {
+/// Bytes that [`put_stamping`] writes.
+pub(super) const STAMPING_BYTES: usize = 51;
+
+pub(super) fn put_stamping(out: &mut Vec<u8>, stored: &Stamping) {
+    out.push(u8::from(stored.search_from.is_some()) | u8::from(stored.possible_double) << 1);
     out.extend_from_slice(&stored.stamp.producer_id.to_le_bytes());
     out.extend_from_slice(&stored.stamp.epoch.to_le_bytes());
     out.extend_from_slice(&stored.stamp.base_sequence.to_le_bytes());
     out.extend_from_slice(&stored.stamp.count.to_le_bytes());
-    out.extend_from_slice(&stored.first_sent_at.millis().to_le_bytes());
-    out.extend_from_slice(&stored.search_from.to_le_bytes());
+    out.extend_from_slice(&stored.at.millis().to_le_bytes());
+    out.extend_from_slice(&stored.topic_id.0);
+    out.extend_from_slice(&stored.search_from.unwrap_or(0).to_le_bytes());
 }
 
-/// Writes a row: length, checksum over place, number and body, then the body.
-pub(super) fn put_row(out: &mut Vec<u8>, place: u32, number: u64, before: Totals, row: &Row) {
+/// Writes a row: length, checksum over place and body, then the body.
+pub(super) fn put_row(out: &mut Vec<u8>, place: u32, position: u64, before: Totals, row: &Row) {
     let start = out.len();
     out.extend_from_slice(&[0; ROW_HEADER_BYTES]);
+    out.extend_from_slice(&position.to_le_bytes());
     out.push(match row.kind {
         Kind::Event => 0,
         Kind::Letter => 1,
     });
-    out.push(u8::from(row.stamp.is_some()) | u8::from(row.possible_double) << 1);
-    out.extend_from_slice(&row.events.to_le_bytes());
+    out.push(u8::from(row.stamping.is_some()));
+    out.extend_from_slice(&row.count.to_le_bytes());
     out.extend_from_slice(&row.appended_at.millis().to_le_bytes());
     put_totals(out, before);
-    if let Some(stamp) = &row.stamp {
-        put_stamp(out, stamp);
+    if let Some(stamping) = &row.stamping {
+        put_stamping(out, stamping);
     }
     let ids = u16::try_from(row.ids.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&ids.to_le_bytes());
@@ -170,30 +180,31 @@ pub(super) fn put_row(out: &mut Vec<u8>, place: u32, number: u64, before: Totals
         return;
     };
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let checksum = row_checksum(place, number, body).to_le_bytes();
+    let checksum = row_checksum(place, body).to_le_bytes();
     for (to, from) in header.iter_mut().zip(length.into_iter().chain(checksum)) {
         *to = from;
     }
 }
 
-/// Upper bound of the bytes that [`put_row`] writes.
-pub(super) fn row_bytes(row: &Row) -> u64 {
-    let ids: usize = row.ids.iter().map(|id| id.as_str().len() + 1).sum();
-    (ROW_HEADER_BYTES + 72 + ids + row.records.len()) as u64
+/// The bytes that [`put_row`] writes.
+pub(super) fn row_bytes(row: &Row) -> usize {
+    let ids = row.ids.iter().take(usize::from(u16::MAX));
+    let ids: usize = ids.map(|id| id.as_str().len() + 1).sum();
+    let stamping = row.stamping.map_or(0, |_| STAMPING_BYTES);
+    ROW_HEADER_BYTES + 8 + 2 + 4 + 8 + 16 + stamping + 2 + ids + row.records.len()
 }
 
-fn row_checksum(place: u32, number: u64, body: &[u8]) -> u32 {
-    let seed = crc32c::crc32c(&number.to_le_bytes());
-    crc32c::crc32c_append(crc32c::crc32c_append(seed, &place.to_le_bytes()), body)
+fn row_checksum(place: u32, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&place.to_le_bytes()), body)
 }
 
 /// Takes the next row off `fields`: `None` when its length does not fit, `Some(None)` when its checksum does not.
-pub(super) fn take_row(fields: &mut Fields<'_>, place: u32, number: u64) -> Option<Option<Decoded>> {
+pub(super) fn take_row(fields: &mut Fields<'_>, place: u32) -> Option<Option<Decoded>> {
     let length = usize::try_from(fields.u32()?).ok()?;
     let checksum = fields.u32()?;
     let body = fields.bytes(length)?;
     Some(
-        (checksum == row_checksum(place, number, body))
+        (checksum == row_checksum(place, body))
             .then(|| decode(body))
             .flatten(),
     )
@@ -201,35 +212,36 @@ pub(super) fn take_row(fields: &mut Fields<'_>, place: u32, number: u64) -> Opti
 
 fn decode(body: &[u8]) -> Option<Decoded> {
     let mut fields = Fields::new(body);
+    let position = fields.u64()?;
     let kind = match fields.u8()? {
         0 => Kind::Event,
         1 => Kind::Letter,
         _ => return None,
     };
     let flags = fields.u8()?;
-    let events = fields.u32()?;
+    let count = fields.u32()?;
     let appended_at = Timestamp::from_millis(fields.i64()?);
     let before = fields.totals()?;
-    let stamp = if flags & 1 == 0 {
+    let stamping = if flags & 1 == 0 {
         None
     } else {
-        Some(fields.stamp()?)
+        Some(fields.stamping()?)
     };
-    let count = fields.u16()?;
-    let mut ids = Vec::with_capacity(usize::from(count).min(body.len()));
-    for _ in 0..count {
+    let ids_count = fields.u16()?;
+    let mut ids = Vec::with_capacity(usize::from(ids_count).min(body.len()));
+    for _ in 0..ids_count {
         let length = usize::from(fields.u8()?);
         ids.push(EventId::new(std::str::from_utf8(fields.bytes(length)?).ok()?).ok()?);
     }
     Some(Decoded {
+        position,
         row: Row {
             kind,
             records: Bytes::copy_from_slice(fields.rest()),
-            events,
+            count,
             ids,
             appended_at,
-            stamp,
-            possible_double: flags & 2 != 0,
+            stamping,
         },
         before,
     })

@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
+use evenkeel_flow::session::StampedRange;
+
 use super::codec::{Totals, row_bytes};
 use super::frame::{Draft, HEADER_BYTES, Step};
 use super::ledger::{Ledger, Segment};
 use super::open::{placed, storage};
+use super::stamps::span_of;
 use super::{Config, segment};
-use crate::{AppendId, Error, Parked, Place, Row, StoredStamp};
+use crate::{AppendId, Error, Place, Row, Span};
 
 /// Most bytes that are gathered into one commit, beyond its last request.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -22,12 +24,13 @@ const GROUP_BYTES: u64 = 8 << 20;
 const GROUP_REQUESTS: usize = 4_096;
 /// Most bytes of one request.
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
+/// More than a step without rows takes.
+const STEP_BYTES: usize = 400;
 /// Room kept on the disk, so that stamps and removals are possible when it is full.
 const RESERVE_BYTES: usize = 4 << 20;
 
-/// Tells the asker; steps that park nothing answer with [`NOTHING`].
-pub(super) type Answer = oneshot::Sender<Result<Parked, Error>>;
-pub(super) const NOTHING: Parked = Parked { first: 0, last: 0 };
+/// Tells the asker: the position of what was appended, or 0.
+pub(super) type Answer = oneshot::Sender<Result<u64, Error>>;
 
 /// One step that somebody asked for.
 #[derive(Debug)]
@@ -40,26 +43,10 @@ pub(super) struct Request {
 /// What is asked for.
 #[derive(Debug)]
 pub(super) enum Change {
-    Append {
-        id: AppendId,
-        rows: Vec<Row>,
-    },
-    Stamp {
-        rows: RangeInclusive<u64>,
-        stamp: StoredStamp,
-        possible_double: bool,
-    },
-    Remove {
-        up_to: u64,
-    },
-    Replace {
-        rows: RangeInclusive<u64>,
-        row: Row,
-    },
-    Place {
-        up_to: u64,
-        rows: Vec<(Place, Row)>,
-    },
+    Append { id: AppendId, rows: Vec<Row> },
+    Stamp { stamps: Vec<StampedRange> },
+    Remove { below: u64 },
+    Place { below: u64, rows: Vec<(Place, Row)> },
 }
 
 /// The thread's state.
@@ -75,12 +62,13 @@ pub(super) struct Committer {
 
 impl Change {
     fn bytes(&self) -> u64 {
-        match self {
+        let bytes = match self {
             Self::Append { rows, .. } => rows.iter().map(row_bytes).sum(),
-            Self::Replace { row, .. } => row_bytes(row),
             Self::Place { rows, .. } => rows.iter().map(|(_, row)| row_bytes(row)).sum(),
-            Self::Stamp { .. } | Self::Remove { .. } => 100,
-        }
+            Self::Stamp { stamps } => stamps.len() * STEP_BYTES,
+            Self::Remove { .. } => 0,
+        };
+        (bytes + STEP_BYTES) as u64
     }
 }
 
@@ -126,7 +114,7 @@ impl Committer {
             return answer_all(group, &self.stop("begin a new file", error));
         }
         let mut plan = Plan::new(self);
-        let outcomes: Vec<Result<Parked, Error>> = group.iter().map(|request| plan.add(request)).collect();
+        let outcomes: Vec<Result<u64, Error>> = group.iter().map(|request| plan.add(request)).collect();
         let (draft, steps) = plan.finish();
         if !steps.is_empty()
             && let Err(error) = self.write(draft, steps)
@@ -191,7 +179,7 @@ impl Committer {
     }
 
     fn roll_when_due(&mut self) -> io::Result<()> {
-        if self.lock().active_bytes() < self.config.segment_bytes() {
+        if self.lock().active_bytes() < self.config.roll_at() {
             return Ok(());
         }
         match self.roll() {
@@ -209,6 +197,7 @@ impl Committer {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let (finished, next) = (ledger.active, ledger.active + 1);
         segment::write_list(&self.config.directory, finished, &ledger.active_blocks)?;
+        ledger.forget_empty();
         let snapshot = ledger.snapshot().finish(next);
         let (file, bytes) = segment::create(&self.config.directory, next, &snapshot)?;
         self.file = file;
@@ -278,11 +267,11 @@ struct Plan<'ledger> {
     limit_bytes: u64,
     draft: Draft,
     steps: Vec<Step>,
-    next_number: u64,
     next_place: u32,
     names: HashMap<Place, u32>,
-    totals: HashMap<u32, Totals>,
-    appends: HashMap<AppendId, Parked>,
+    /// How far the places come with what is planned.
+    ends: HashMap<u32, (u64, Totals)>,
+    appends: HashMap<AppendId, u64>,
 }
 
 impl<'ledger> Plan<'ledger> {
@@ -293,53 +282,40 @@ impl<'ledger> Plan<'ledger> {
             limit_bytes: committer.config.limit_bytes,
             draft: Draft::new(buffer),
             steps: Vec::new(),
-            next_number: ledger.next_number,
             next_place: ledger.next_place,
             names: HashMap::new(),
-            totals: HashMap::new(),
+            ends: HashMap::new(),
             appends: HashMap::new(),
             ledger,
         }
     }
 
-    fn add(&mut self, request: &Request) -> Result<Parked, Error> {
+    fn add(&mut self, request: &Request) -> Result<u64, Error> {
         let place = &request.place;
         self.check_size(place, &request.change)?;
         match &request.change {
             Change::Append { id, rows } => Ok(self.append(place, *id, rows)),
-            Change::Stamp {
-                rows,
-                stamp,
-                possible_double,
-            } => {
-                let (place, rows) = self.range(place, rows)?;
-                self.put(Step::Stamp {
-                    place,
-                    rows,
-                    stamp: *stamp,
-                    possible_double: *possible_double,
-                });
-                Ok(NOTHING)
+            Change::Stamp { stamps } => {
+                let place = self.check_stamps(place, stamps)?;
+                for range in stamps {
+                    let range = *range;
+                    self.put(Step::Stamp { place, range });
+                }
+                Ok(0)
             }
-            Change::Remove { up_to } => {
-                self.remove(place, *up_to);
-                Ok(NOTHING)
+            Change::Remove { below } => {
+                self.remove(place, *below);
+                Ok(0)
             }
-            Change::Replace { rows, row } => {
-                let (place, rows) = self.range(place, rows)?;
-                let row = row.clone();
-                self.put(Step::Replace { place, rows, row });
-                Ok(NOTHING)
-            }
-            Change::Place { up_to, rows } => {
+            Change::Place { below, rows } => {
                 for run in rows.chunk_by(|one, next| one.0 == next.0) {
                     if let Some((to, _)) = run.first() {
                         self.put_rows(to, None, run.iter().map(|(_, row)| row));
                     }
                 }
                 // Behind the rows: what cannot be read of a damaged frame ends it.
-                self.remove(place, *up_to);
-                Ok(NOTHING)
+                self.remove(place, *below);
+                Ok(0)
             }
         }
     }
@@ -365,13 +341,13 @@ impl<'ledger> Plan<'ledger> {
         Ok(())
     }
 
-    fn append(&mut self, place: &Place, id: AppendId, rows: &[Row]) -> Parked {
-        if let Some(parked) = self.ledger.remembered(id).or(self.appends.get(&id).copied()) {
-            return parked;
+    fn append(&mut self, place: &Place, id: AppendId, rows: &[Row]) -> u64 {
+        if let Some(position) = self.ledger.remembered(id).or(self.appends.get(&id).copied()) {
+            return position;
         }
-        let parked = self.put_rows(place, Some(id), rows.iter());
-        self.appends.insert(id, parked);
-        parked
+        let position = self.put_rows(place, Some(id), rows.iter());
+        self.appends.insert(id, position);
+        position
     }
 
     fn put_rows<'row>(
@@ -379,21 +355,19 @@ impl<'ledger> Plan<'ledger> {
         place: &Place,
         id: Option<AppendId>,
         rows: impl Iterator<Item = &'row Row> + Clone,
-    ) -> Parked {
+    ) -> u64 {
         let place = self.define(place);
-        let first = self.next_number;
-        let known = self.ledger.places.get(&place).map(|holding| holding.totals);
-        let before = *self.totals.entry(place).or_insert(known.unwrap_or_default());
-        let step = self.draft.put_rows(place, id, first, before, rows);
+        let known = self.ledger.places.get(&place);
+        let known = known.map_or((0, Totals::default()), |holding| {
+            (holding.span.tail, holding.totals)
+        });
+        let (position, before) = *self.ends.entry(place).or_insert(known);
+        let step = self.draft.put_rows(place, id, position, before, rows);
         if let Step::Rows { block, totals, .. } = &step {
-            self.totals.insert(place, before.add(*totals));
-            self.next_number = block.last() + 1;
+            self.ends.insert(place, (block.end(), before.add(*totals)));
         }
         self.steps.push(step);
-        Parked {
-            first,
-            last: self.next_number - 1,
-        }
+        position
     }
 
     fn define(&mut self, name: &Place) -> u32 {
@@ -409,23 +383,28 @@ impl<'ledger> Plan<'ledger> {
         place
     }
 
-    fn remove(&mut self, place: &Place, up_to: u64) {
+    fn remove(&mut self, place: &Place, below: u64) {
         if let Some((place, holding)) = self.ledger.place(place)
-            && holding.removed_up_to < up_to
+            && holding.span.head < below.min(holding.span.tail)
         {
-            self.put(Step::Remove { place, up_to });
+            let below = below.min(holding.span.tail);
+            self.put(Step::Remove { place, below });
         }
     }
 
-    fn range(&self, place: &Place, rows: &RangeInclusive<u64>) -> Result<(u32, Parked), Error> {
-        let (first, last) = (*rows.start(), *rows.end());
-        let range = Parked { first, last };
-        match self.ledger.place(place) {
-            Some((place, holding)) if holding.reaches(range) => Ok((place, range)),
-            _ => Err(Error::NoRows {
+    /// Every stamp must lie over records that are there.
+    fn check_stamps(&self, place: &Place, stamps: &[StampedRange]) -> Result<u32, Error> {
+        let held = self.ledger.place(place);
+        let span = held.map_or(Span::default(), |(_, holding)| holding.span);
+        let outside = stamps
+            .iter()
+            .map(span_of)
+            .find(|stamped| stamped.is_empty() || stamped.head < span.head || stamped.tail > span.tail);
+        match (held, outside) {
+            (Some((place, _)), None) => Ok(place),
+            (_, outside) => Err(Error::NoRows {
                 topic: place.topic.clone(),
-                first,
-                last,
+                position: outside.map_or(span.tail, |stamped| stamped.head),
             }),
         }
     }

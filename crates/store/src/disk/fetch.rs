@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evenkeel_event::clock::Timestamp;
+use evenkeel_flow::session::StampedRange;
 use tokio::sync::{mpsc, oneshot};
 
 use super::codec::{Decoded, Fields, Totals, take_row};
 use super::frame::Block;
-use super::ledger::{Ledger, Replacement};
+use super::ledger::Ledger;
 use super::open::{list_again, storage, write_aside};
 use super::{Config, segment};
-use crate::{Damage, Error, Place, PlaceStats, Stats, StoredRow};
+use crate::{Damage, Error, Piece, Place, PlaceStats, Row, Span, Stats, StoredRow};
 
 /// Bytes of blocks that are taken from one segment before the ledger is asked again.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -24,9 +25,9 @@ const PIECE_BYTES: u64 = 4 << 20;
 pub(super) enum Question {
     Read {
         place: Place,
-        after: u64,
+        from: u64,
         bytes_max: usize,
-        answer: oneshot::Sender<Result<Vec<StoredRow>, Error>>,
+        answer: oneshot::Sender<Result<Piece, Error>>,
     },
     OpenPlaces {
         answer: oneshot::Sender<Result<Vec<PlaceStats>, Error>>,
@@ -42,26 +43,26 @@ pub(super) struct Fetcher {
     config: Config,
     ledger: Arc<Mutex<Ledger>>,
     file: Option<(u64, File)>,
-    /// The first row of each place, as of what was removed.
+    /// The first row of each place, as of its head.
     heads: HashMap<u32, (u64, Head)>,
 }
 
 /// A place's first row.
 #[derive(Debug, Clone, Copy)]
 struct Head {
-    number: u64,
+    position: u64,
     appended_at: Timestamp,
     before: Totals,
 }
 
-/// Blocks of one place in one segment, from the row `from` on.
-struct Piece {
+/// Blocks of one place in one segment, from the position `from` on.
+struct BlockPiece {
     place: u32,
     segment: u64,
     from: u64,
     /// `None` for a finished segment, whose list is on disk.
     blocks: Option<Vec<Block>>,
-    extent_last: u64,
+    extent_end: u64,
 }
 
 impl Fetcher {
@@ -83,11 +84,11 @@ impl Fetcher {
             match question {
                 Question::Read {
                     place,
-                    after,
+                    from,
                     bytes_max,
                     answer,
                 } => {
-                    let rows = self.read(&place, after, bytes_max).map_err(failed);
+                    let rows = self.read(&place, from, bytes_max).map_err(failed);
                     answer.send(rows).ok();
                 }
                 Question::OpenPlaces { answer } => {
@@ -100,23 +101,28 @@ impl Fetcher {
         }
     }
 
-    fn read(&mut self, place: &Place, after: u64, bytes_max: usize) -> io::Result<Vec<StoredRow>> {
-        let mut rows = Vec::new();
-        let mut bytes = 0_usize;
+    fn read(&mut self, place: &Place, from: u64, bytes_max: usize) -> io::Result<Piece> {
+        let (mut rows, mut bytes) = (Vec::<StoredRow>::new(), 0_usize);
+        let mut together_to = from;
         let ledger = self.ledger.clone();
-        self.walk(place, after, |number, decoded| {
-            let Some(row) = as_seen(&lock(&ledger), place, number, decoded) else {
-                return ControlFlow::Continue(());
-            };
-            let ids: usize = row.row.ids.iter().map(|id| id.as_str().len()).sum();
-            bytes = bytes.saturating_add(row.row.records.len() + ids);
-            if !rows.is_empty() && bytes > bytes_max {
+        self.walk(place, from, |row| {
+            let Decoded { position, row, .. } = row;
+            let ids: usize = row.ids.iter().map(|id| id.as_str().len()).sum();
+            bytes = bytes.saturating_add(row.records.len() + ids);
+            if !rows.is_empty() && bytes > bytes_max && position >= together_to {
                 return ControlFlow::Break(());
             }
-            rows.push(row);
+            let span = span_of_row(position, &row);
+            if let Some((_, holding)) = lock(&ledger).place(place) {
+                let stamped = holding.stamps.overlapping(span);
+                let ends = stamped.iter().filter(|(_, stamping)| stamping.is_some());
+                together_to = ends.map(|(span, _)| span.tail).fold(together_to, u64::max);
+            }
+            rows.push(StoredRow { position, row });
             ControlFlow::Continue(())
         })?;
-        Ok(rows)
+        let stamps = take_stamps(&lock(&self.ledger), place, &mut rows);
+        Ok(Piece { rows, stamps })
     }
 
     fn open_places(&mut self) -> io::Result<Vec<PlaceStats>> {
@@ -125,7 +131,7 @@ impl Fetcher {
         for name in names {
             places.extend(self.place_stats(&name)?);
         }
-        places.sort_by_key(|one| (one.oldest, one.first));
+        places.sort_by(|one: &PlaceStats, other| (one.oldest, &one.place).cmp(&(other.oldest, &other.place)));
         Ok(places)
     }
 
@@ -145,122 +151,94 @@ impl Fetcher {
         let Some(head) = self.head(name)? else {
             return Ok(None);
         };
-        let (totals, last, replaced) = {
-            let ledger = lock(&self.ledger);
-            let Some((_, holding)) = ledger.place(name) else {
-                return Ok(None);
-            };
-            let replaced: Vec<(u64, Replacement)> = holding
-                .replaced
-                .iter()
-                .map(|(first, replacement)| (*first, replacement.clone()))
-                .collect();
-            (holding.totals, holding.last, replaced)
-        };
-        let mut held = totals.minus(head.before);
-        for (first, replacement) in replaced {
-            let gone = self.totals_of(name, first, replacement.last)?;
-            held = held.minus(gone).plus(&replacement.row);
-        }
-        Ok(Some(PlaceStats {
-            place: name.clone(),
-            events: held.events,
-            bytes: held.bytes,
-            oldest: head.appended_at,
-            first: head.number,
-            last,
+        let ledger = lock(&self.ledger);
+        Ok(ledger.place(name).map(|(_, holding)| {
+            let held = holding.totals.minus(head.before);
+            let removed = holding.span.head.saturating_sub(head.position);
+            PlaceStats {
+                place: name.clone(),
+                events: held.events.saturating_sub(removed),
+                bytes: held.bytes,
+                oldest: head.appended_at,
+                span: holding.span,
+            }
         }))
     }
 
-    /// What the rows `first` to `last` held when they were appended, as far as they are not removed.
-    fn totals_of(&mut self, place: &Place, first: u64, last: u64) -> io::Result<Totals> {
-        let mut totals = Totals::default();
-        self.walk(place, first.saturating_sub(1), |number, decoded| {
-            if number > last {
-                return ControlFlow::Break(());
-            }
-            if let Some(decoded) = decoded {
-                totals = totals.plus(&decoded.row);
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(totals)
-    }
-
     fn head(&mut self, name: &Place) -> io::Result<Option<Head>> {
-        let (id, removed_up_to) = match lock(&self.ledger).place(name) {
-            Some((id, holding)) => (id, holding.removed_up_to),
-            None => return Ok(None),
+        let (id, span) = match lock(&self.ledger).place(name) {
+            Some((id, holding)) if !holding.span.is_empty() => (id, holding.span),
+            _ => return Ok(None),
         };
         if let Some((as_of, head)) = self.heads.get(&id)
-            && *as_of == removed_up_to
+            && *as_of == span.head
         {
             return Ok(Some(*head));
         }
         let mut head = None;
-        self.walk(name, removed_up_to, |number, decoded| match decoded {
-            None => ControlFlow::Continue(()),
-            Some(decoded) => {
-                head = Some(Head {
-                    number,
-                    appended_at: decoded.row.appended_at,
-                    before: decoded.before,
-                });
-                ControlFlow::Break(())
-            }
+        self.walk(name, span.head, |first| {
+            head = Some(Head {
+                position: first.position,
+                appended_at: first.row.appended_at,
+                before: first.before,
+            });
+            ControlFlow::Break(())
         })?;
         let ledger = lock(&self.ledger);
-        self.heads.retain(|id, _| ledger.places.contains_key(id));
+        let is_open = |id: &u32| {
+            ledger
+                .places
+                .get(id)
+                .is_some_and(|holding| !holding.span.is_empty())
+        };
+        self.heads.retain(|id, _| is_open(id));
         drop(ledger);
         if let Some(head) = head {
-            self.heads.insert(id, (removed_up_to, head));
+            self.heads.insert(id, (span.head, head));
         }
         Ok(head)
     }
 
-    /// Shows `visit` the rows of `place` behind `after`, in order, as they were appended; `None` for a damaged one.
+    /// Shows `visit` the readable rows of `place` that reach beyond `from`, in order, as they were appended.
     fn walk(
         &mut self,
         place: &Place,
-        after: u64,
-        mut visit: impl FnMut(u64, Option<Decoded>) -> ControlFlow<()>,
+        from: u64,
+        mut visit: impl FnMut(Decoded) -> ControlFlow<()>,
     ) -> io::Result<()> {
-        let mut after = after;
-        loop {
-            let piece = self.next_piece(place, after);
-            let Some(piece) = piece else {
-                return Ok(());
-            };
+        let mut from = from;
+        while let Some(piece) = self.next_piece(place, from) {
             let Some(blocks) = self.blocks(&piece)? else {
                 // The segment was drained and deleted meanwhile.
                 continue;
             };
-            after = blocks.last().map_or(piece.extent_last, Block::last);
+            from = blocks.last().map_or(piece.extent_end, Block::end);
             for block in blocks {
                 if self.walk_block(place, &piece, block, &mut visit)?.is_break() {
                     return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
-    fn next_piece(&self, place: &Place, after: u64) -> Option<Piece> {
+    fn next_piece(&self, place: &Place, from: u64) -> Option<BlockPiece> {
         let ledger = lock(&self.ledger);
         let (id, holding) = ledger.place(place)?;
-        let from = after.max(holding.removed_up_to) + 1;
-        let extent = holding.extents.iter().find(|extent| extent.last >= from)?;
+        let from = from.max(holding.span.head);
+        let extent = holding.extents.iter().find(|extent| extent.end > from)?;
         let blocks = (extent.segment == ledger.active)
             .then(|| chosen(ledger.active_blocks.get(&id).map_or(&[], Vec::as_slice), from));
-        Some(Piece {
+        Some(BlockPiece {
             place: id,
             segment: extent.segment,
             from,
             blocks,
-            extent_last: extent.last,
+            extent_end: extent.end,
         })
     }
 
-    fn blocks(&self, piece: &Piece) -> io::Result<Option<Vec<Block>>> {
+    fn blocks(&self, piece: &BlockPiece) -> io::Result<Option<Vec<Block>>> {
         if let Some(blocks) = &piece.blocks {
             return Ok(Some(blocks.clone()));
         }
@@ -283,37 +261,37 @@ impl Fetcher {
     fn walk_block(
         &mut self,
         place: &Place,
-        piece: &Piece,
+        piece: &BlockPiece,
         block: Block,
-        visit: &mut impl FnMut(u64, Option<Decoded>) -> ControlFlow<()>,
+        visit: &mut impl FnMut(Decoded) -> ControlFlow<()>,
     ) -> io::Result<ControlFlow<()>> {
         let bytes = self.load(piece.segment, block)?;
         let mut fields = Fields::new(&bytes);
-        for number in block.first..=block.last() {
-            let start = fields.rest();
-            let taken = take_row(&mut fields, piece.place, number);
-            let decoded = match taken {
-                Some(Some(decoded)) => Some(decoded),
-                Some(None) => {
-                    let damaged = start.get(..start.len() - fields.rest().len());
-                    self.report(
-                        place,
-                        piece,
-                        number..=number,
-                        block,
-                        &bytes,
-                        damaged.unwrap_or(start),
-                    )?;
-                    None
-                }
-                None => {
-                    self.report(place, piece, number..=block.last(), block, &bytes, start)?;
-                    return Ok(ControlFlow::Continue(()));
-                }
+        let mut next = block.position;
+        // Damaged bytes since the last readable row: what they held is known when the next one says where it stands.
+        let mut damaged: Option<usize> = None;
+        while !fields.rest().is_empty() {
+            let start = bytes.len() - fields.rest().len();
+            let Some(taken) = take_row(&mut fields, piece.place) else {
+                damaged.get_or_insert(start);
+                break;
             };
-            if number >= piece.from && visit(number, decoded).is_break() {
+            let Some(row) = taken else {
+                damaged.get_or_insert(start);
+                continue;
+            };
+            if let Some(from) = damaged.take() {
+                let lost = bytes.get(from..start).unwrap_or_default();
+                self.report(place, piece, next..row.position, (block, from), lost)?;
+            }
+            next = span_of_row(row.position, &row.row).tail;
+            if next > piece.from && visit(row).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
+        }
+        if let Some(from) = damaged {
+            let lost = bytes.get(from..).unwrap_or_default();
+            self.report(place, piece, next..block.end(), (block, from), lost)?;
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -336,21 +314,19 @@ impl Fetcher {
     fn report(
         &self,
         place: &Place,
-        piece: &Piece,
-        rows: std::ops::RangeInclusive<u64>,
-        block: Block,
-        bytes: &[u8],
-        damaged: &[u8],
+        piece: &BlockPiece,
+        positions: Range<u64>,
+        (block, from): (Block, usize),
+        lost: &[u8],
     ) -> io::Result<()> {
-        if *rows.end() < piece.from {
+        if positions.end <= piece.from {
             return Ok(());
         }
-        let within = damaged.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
-        let offset = u64::from(block.offset) + within as u64;
-        let kept_at = write_aside(&self.config.directory, piece.segment, offset, damaged)?;
+        let offset = u64::from(block.offset) + from as u64;
+        let kept_at = write_aside(&self.config.directory, piece.segment, offset, lost)?;
         lock(&self.ledger).report(Damage {
             place: Some(place.clone()),
-            rows: Some(rows),
+            positions: Some(positions),
             file: segment::path(&self.config.directory, piece.segment),
             offset,
             kept_at,
@@ -359,9 +335,9 @@ impl Fetcher {
     }
 }
 
-/// The blocks that hold rows from `from` on, up to [`PIECE_BYTES`].
+/// The blocks that hold records from `from` on, up to [`PIECE_BYTES`].
 fn chosen(blocks: &[Block], from: u64) -> Vec<Block> {
-    let start = blocks.partition_point(|block| block.last() < from);
+    let start = blocks.partition_point(|block| block.end() <= from);
     let mut bytes = 0_u64;
     blocks
         .get(start..)
@@ -376,30 +352,36 @@ fn chosen(blocks: &[Block], from: u64) -> Vec<Block> {
         .collect()
 }
 
-/// The row with what was said about it after it was appended; `None` when another stands for it.
-fn as_seen(ledger: &Ledger, place: &Place, number: u64, decoded: Option<Decoded>) -> Option<StoredRow> {
-    let (_, holding) = ledger.place(place)?;
-    let replacement = holding
-        .replaced
-        .range(..=number)
-        .next_back()
-        .filter(|(_, replacement)| replacement.last >= number);
-    let mut row = match replacement {
-        Some((_, replacement)) if replacement.last == number => (*replacement.row).clone(),
-        Some(_) => return None,
-        None => decoded?.row,
-    };
-    let mut stamped_to = row.stamp.map(|_| number);
-    if let Some(stamped) = holding.stamp_of(number) {
-        row.stamp = Some(stamped.stamp);
-        row.possible_double |= stamped.possible_double;
-        stamped_to = Some(stamped.last);
+fn span_of_row(position: u64, row: &Row) -> Span {
+    Span {
+        head: position,
+        tail: position + u64::from(row.count),
     }
-    Some(StoredRow {
-        number,
-        row,
-        stamped_to,
-    })
+}
+
+/// The stamps that count for `rows`: those stored over them, and those that came with rows which none was stored over
+/// and of which nothing was removed.
+fn take_stamps(ledger: &Ledger, place: &Place, rows: &mut [StoredRow]) -> Vec<StampedRange> {
+    let mut stamps = Vec::<StampedRange>::new();
+    let Some((_, holding)) = ledger.place(place) else {
+        return stamps;
+    };
+    for StoredRow { position, row } in rows {
+        let position = *position;
+        let own = row.stamping.take();
+        let stored = holding.stamps.overlapping(span_of_row(position, row));
+        if stored.is_empty() && position >= holding.span.head {
+            stamps.extend(own.map(|stamping| StampedRange { position, stamping }));
+        }
+        for (span, stamping) in stored {
+            let is_new = stamps.last().is_none_or(|last| last.position < span.head);
+            stamps.extend(stamping.filter(|_| is_new).map(|stamping| StampedRange {
+                position: span.head,
+                stamping,
+            }));
+        }
+    }
+    stamps
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {

@@ -3,13 +3,15 @@
 //! ```text
 //! frame = magic u32 | body length u32 | body checksum u32 | header checksum u32 | body
 //! body  = step*
-//! step  = tag u8 | length u16 | fields | checksum u32 | for rows and replacements: the rows, each with its own checksum
+//! step  = tag u8 | length u16 | fields | checksum u32 | for rows: the rows, each with its own checksum
 //! ```
 
-use evenkeel_event::{TopicId, TopicName};
+use evenkeel_event::TopicName;
 
-use super::codec::{Fields, Totals, put_row, put_stamp, put_totals, take_row};
-use crate::{AppendId, Parked, Place, Row, StoredStamp};
+use evenkeel_flow::session::StampedRange;
+
+use super::codec::{Fields, Totals, put_row, put_stamping, put_totals, row_bytes};
+use crate::{AppendId, Place, Row, Span};
 
 /// Bytes in front of a frame's body.
 pub(super) const HEADER_BYTES: usize = 16;
@@ -18,9 +20,9 @@ const MAGIC: u32 = 0x4653_4b45;
 /// Rows of one place that lie behind each other in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
-    /// Number of the first row; the others follow without a hole.
-    pub(super) first: u64,
-    /// Rows, at least 1.
+    /// Position of the first record; the others follow without a hole.
+    pub(super) position: u64,
+    /// Records, at least 1.
     pub(super) count: u32,
     /// Where they begin. In a step: behind the beginning of the body; in a segment: in its file.
     pub(super) offset: u32,
@@ -29,8 +31,9 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn last(&self) -> u64 {
-        self.first + u64::from(self.count.max(1)) - 1
+    /// The position after its last record.
+    pub(super) fn end(&self) -> u64 {
+        self.position + u64::from(self.count)
     }
 }
 
@@ -38,18 +41,13 @@ impl Block {
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// What follows up to the end of the frame is everything the store knows.
-    Snapshot { next_number: u64, next_place: u32 },
+    Snapshot { next_place: u32 },
     /// Gives a place its short number.
     Define { place: u32, name: Place },
     /// How far a place had come, in a snapshot.
-    Restore {
-        place: u32,
-        removed_up_to: u64,
-        last: u64,
-        totals: Totals,
-    },
+    Restore { place: u32, span: Span, totals: Totals },
     /// An append that is remembered, in a snapshot.
-    Remember { id: AppendId, parked: Parked },
+    Remember { id: AppendId, position: u64 },
     /// Rows were appended.
     Rows {
         place: u32,
@@ -57,17 +55,12 @@ pub(super) enum Step {
         block: Block,
         totals: Totals,
     },
-    /// Rows were stamped.
-    Stamp {
-        place: u32,
-        rows: Parked,
-        stamp: StoredStamp,
-        possible_double: bool,
-    },
-    /// Rows were removed.
-    Remove { place: u32, up_to: u64 },
-    /// A row took the place of others.
-    Replace { place: u32, rows: Parked, row: Row },
+    /// Records were stamped.
+    Stamp { place: u32, range: StampedRange },
+    /// What stamps covered these positions no longer counts, in a snapshot.
+    Void { place: u32, span: Span },
+    /// Records were removed.
+    Remove { place: u32, below: u64 },
 }
 
 /// Why the bytes at a position are no frame.
@@ -136,72 +129,60 @@ impl Draft {
     pub(super) fn put(&mut self, step: &Step) {
         let out = &mut self.bytes;
         match step {
-            Step::Snapshot {
-                next_number,
-                next_place,
-            } => put_step(out, 0, |out| {
-                out.extend_from_slice(&next_number.to_le_bytes());
+            Step::Snapshot { next_place } => put_step(out, 0, |out| {
                 out.extend_from_slice(&next_place.to_le_bytes());
             }),
             Step::Define { place, name } => put_step(out, 1, |out| {
                 out.extend_from_slice(&place.to_le_bytes());
-                out.extend_from_slice(&name.topic_id.0);
                 out.extend_from_slice(&name.partition.unwrap_or(-1).to_le_bytes());
                 out.extend_from_slice(name.topic.as_str().as_bytes());
             }),
-            Step::Restore {
-                place,
-                removed_up_to,
-                last,
-                totals,
-            } => put_step(out, 2, |out| {
+            Step::Restore { place, span, totals } => put_step(out, 2, |out| {
                 out.extend_from_slice(&place.to_le_bytes());
-                out.extend_from_slice(&removed_up_to.to_le_bytes());
-                out.extend_from_slice(&last.to_le_bytes());
+                out.extend_from_slice(&span.head.to_le_bytes());
+                out.extend_from_slice(&span.tail.to_le_bytes());
                 put_totals(out, *totals);
             }),
-            Step::Remember { id, parked } => put_step(out, 3, |out| {
+            Step::Remember { id, position } => put_step(out, 3, |out| {
                 put_id(out, *id);
-                put_range(out, *parked);
+                out.extend_from_slice(&position.to_le_bytes());
             }),
-            Step::Stamp {
-                place,
-                rows,
-                stamp,
-                possible_double,
-            } => put_step(out, 5, |out| {
+            Step::Stamp { place, range } => put_step(out, 5, |out| {
                 out.extend_from_slice(&place.to_le_bytes());
-                put_range(out, *rows);
-                put_stamp(out, stamp);
-                out.push(u8::from(*possible_double));
+                out.extend_from_slice(&range.position.to_le_bytes());
+                put_stamping(out, &range.stamping);
             }),
-            Step::Remove { place, up_to } => put_step(out, 6, |out| {
+            Step::Remove { place, below } => put_step(out, 6, |out| {
                 out.extend_from_slice(&place.to_le_bytes());
-                out.extend_from_slice(&up_to.to_le_bytes());
+                out.extend_from_slice(&below.to_le_bytes());
             }),
-            Step::Replace { place, rows, row } => {
-                put_step(out, 7, |out| {
-                    out.extend_from_slice(&place.to_le_bytes());
-                    put_range(out, *rows);
-                });
-                put_row(out, *place, rows.last, Totals::default(), row);
-            }
+            Step::Void { place, span } => put_step(out, 7, |out| {
+                out.extend_from_slice(&place.to_le_bytes());
+                out.extend_from_slice(&span.head.to_le_bytes());
+                out.extend_from_slice(&span.tail.to_le_bytes());
+            }),
             // Written by `put_rows`, which makes it.
             Step::Rows { .. } => {}
         }
     }
 
-    /// Writes rows of `place`, numbered from `first`, and returns the step that they make. `before` is what the
-    /// place had been given before.
+    /// Writes rows of `place` from `position` on and returns the step that they make. `before` is what the place had
+    /// been given before.
     pub(super) fn put_rows<'row>(
         &mut self,
         place: u32,
         id: Option<AppendId>,
-        first: u64,
+        position: u64,
         before: Totals,
         rows: impl Iterator<Item = &'row Row> + Clone,
     ) -> Step {
-        let (count, bytes, added) = measure(rows.clone());
+        let (mut bytes, mut totals) = (0_usize, Totals::default());
+        for row in rows.clone() {
+            bytes += row_bytes(row);
+            totals = totals.plus(row);
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let count = u32::try_from(totals.events).unwrap_or(u32::MAX);
         put_step(&mut self.bytes, 4, |out| {
             out.extend_from_slice(&place.to_le_bytes());
             out.push(u8::from(id.is_some()));
@@ -212,27 +193,28 @@ impl Draft {
                     number: 0,
                 }),
             );
-            out.extend_from_slice(&first.to_le_bytes());
+            out.extend_from_slice(&position.to_le_bytes());
             out.extend_from_slice(&count.to_le_bytes());
             out.extend_from_slice(&bytes.to_le_bytes());
-            put_totals(out, added);
+            put_totals(out, totals);
         });
-        let offset = self.body_bytes();
-        let mut totals = before;
-        for (number, row) in (first..).zip(rows) {
-            put_row(&mut self.bytes, place, number, totals, row);
-            totals = totals.plus(row);
+        let offset = u32::try_from(self.body_bytes()).unwrap_or(u32::MAX);
+        let (mut at, mut so_far) = (position, before);
+        for row in rows {
+            put_row(&mut self.bytes, place, at, so_far, row);
+            at += u64::from(row.count);
+            so_far = so_far.plus(row);
         }
         Step::Rows {
             place,
             id,
             block: Block {
-                first,
+                position,
                 count,
-                offset: u32::try_from(offset).unwrap_or(u32::MAX),
+                offset,
                 bytes,
             },
-            totals: added,
+            totals,
         }
     }
 
@@ -253,36 +235,9 @@ impl Draft {
     }
 }
 
-/// Rows, their bytes as [`put_row`] writes them, and their totals.
-fn measure<'row>(rows: impl Iterator<Item = &'row Row>) -> (u32, u32, Totals) {
-    let (mut count, mut bytes, mut totals) = (0_u32, 0_usize, Totals::default());
-    for row in rows {
-        count = count.saturating_add(1);
-        bytes += exact_row_bytes(row);
-        totals = totals.plus(row);
-    }
-    (count, u32::try_from(bytes).unwrap_or(u32::MAX), totals)
-}
-
-fn exact_row_bytes(row: &Row) -> usize {
-    let ids: usize = row
-        .ids
-        .iter()
-        .take(usize::from(u16::MAX))
-        .map(|id| id.as_str().len() + 1)
-        .sum();
-    let stamp = if row.stamp.is_some() { 34 } else { 0 };
-    super::codec::ROW_HEADER_BYTES + 2 + 4 + 8 + 16 + stamp + 2 + ids + row.records.len()
-}
-
 fn put_id(out: &mut Vec<u8>, id: AppendId) {
     out.extend_from_slice(&id.process.to_le_bytes());
     out.extend_from_slice(&id.number.to_le_bytes());
-}
-
-fn put_range(out: &mut Vec<u8>, rows: Parked) {
-    out.extend_from_slice(&rows.first.to_le_bytes());
-    out.extend_from_slice(&rows.last.to_le_bytes());
 }
 
 fn put_step(out: &mut Vec<u8>, tag: u8, fields: impl FnOnce(&mut Vec<u8>)) {
@@ -345,12 +300,6 @@ fn take_step(fields: &mut Fields<'_>, body_bytes: usize) -> Option<Step> {
     let offset = u32::try_from(body_bytes - fields.rest().len()).ok()?;
     match tag {
         4 => take_rows(&mut parts, fields, offset),
-        7 => {
-            let place = parts.u32()?;
-            let rows = take_range(&mut parts)?;
-            let row = take_row(fields, place, rows.last)??.row;
-            Some(Step::Replace { place, rows, row })
-        }
         _ => take_plain(tag, &mut parts),
     }
 }
@@ -359,13 +308,13 @@ fn take_rows(parts: &mut Fields<'_>, fields: &mut Fields<'_>, offset: u32) -> Op
     let place = parts.u32()?;
     let identified = parts.u8()? != 0;
     let id = take_id(parts)?;
-    let (first, count, bytes) = (parts.u64()?, parts.u32()?, parts.u32()?);
+    let (position, count, bytes) = (parts.u64()?, parts.u32()?, parts.u32()?);
     fields.bytes(usize::try_from(bytes).ok()?)?;
     Some(Step::Rows {
         place,
         id: identified.then_some(id),
         block: Block {
-            first,
+            position,
             count,
             offset,
             bytes,
@@ -377,43 +326,41 @@ fn take_rows(parts: &mut Fields<'_>, fields: &mut Fields<'_>, offset: u32) -> Op
 fn take_plain(tag: u8, parts: &mut Fields<'_>) -> Option<Step> {
     Some(match tag {
         0 => Step::Snapshot {
-            next_number: parts.u64()?,
             next_place: parts.u32()?,
         },
         1 => {
             let place = parts.u32()?;
-            let topic_id = TopicId(parts.array()?);
             let partition = parts.i32()?;
             let topic = TopicName::new(std::str::from_utf8(parts.rest()).ok()?).ok()?;
             let partition = (partition >= 0).then_some(partition);
             Step::Define {
                 place,
-                name: Place {
-                    topic,
-                    topic_id,
-                    partition,
-                },
+                name: Place { topic, partition },
             }
         }
         2 => Step::Restore {
             place: parts.u32()?,
-            removed_up_to: parts.u64()?,
-            last: parts.u64()?,
+            span: take_span(parts)?,
             totals: parts.totals()?,
         },
         3 => Step::Remember {
             id: take_id(parts)?,
-            parked: take_range(parts)?,
+            position: parts.u64()?,
         },
         5 => Step::Stamp {
             place: parts.u32()?,
-            rows: take_range(parts)?,
-            stamp: parts.stamp()?,
-            possible_double: parts.u8()? != 0,
+            range: StampedRange {
+                position: parts.u64()?,
+                stamping: parts.stamping()?,
+            },
+        },
+        7 => Step::Void {
+            place: parts.u32()?,
+            span: take_span(parts)?,
         },
         6 => Step::Remove {
             place: parts.u32()?,
-            up_to: parts.u64()?,
+            below: parts.u64()?,
         },
         _ => return None,
     })
@@ -426,9 +373,9 @@ fn take_id(parts: &mut Fields<'_>) -> Option<AppendId> {
     })
 }
 
-fn take_range(parts: &mut Fields<'_>) -> Option<Parked> {
-    Some(Parked {
-        first: parts.u64()?,
-        last: parts.u64()?,
+fn take_span(parts: &mut Fields<'_>) -> Option<Span> {
+    Some(Span {
+        head: parts.u64()?,
+        tail: parts.u64()?,
     })
 }

@@ -1,26 +1,29 @@
 //! What the store holds, in memory that is bounded by places and segments, not by rows.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+
+use evenkeel_flow::session::StampedRange;
 
 use super::codec::Totals;
 use super::frame::{Block, Draft, Step};
-use crate::{AppendId, Damage, Parked, Place, Row, StoredStamp};
+use super::stamps::Stamps;
+use crate::{AppendId, Damage, Place, Span};
 
 /// Appends that are remembered, so that a retried one is one.
 const APPENDS_REMEMBERED: usize = 1_024;
 /// Damages that are reported; further ones are only logged.
 const DAMAGES_MAX: usize = 1_000;
+/// Places without records whose next position is remembered.
+const EMPTY_PLACES_MAX: usize = 4_096;
 
 /// Everything known about the store but the rows themselves.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    pub(super) next_number: u64,
     pub(super) next_place: u32,
     pub(super) by_name: HashMap<Place, u32>,
     pub(super) places: BTreeMap<u32, Holding>,
-    pub(super) appends: VecDeque<AppendId>,
-    pub(super) parked: HashMap<AppendId, Parked>,
+    appends: VecDeque<AppendId>,
+    positions: HashMap<AppendId, u64>,
     pub(super) segments: BTreeMap<u64, Segment>,
     /// The segment that is written.
     pub(super) active: u64,
@@ -33,36 +36,20 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 pub(super) struct Holding {
     pub(super) name: Place,
-    pub(super) removed_up_to: u64,
-    pub(super) last: u64,
+    pub(super) span: Span,
     /// All that was ever appended while the place was known.
     pub(super) totals: Totals,
     /// Which segments hold its rows, oldest first.
     pub(super) extents: VecDeque<Extent>,
-    pub(super) stamps: BTreeMap<u64, StampedRows>,
-    pub(super) replaced: BTreeMap<u64, Replacement>,
+    pub(super) stamps: Stamps,
 }
 
 /// Rows of one place in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) segment: u64,
-    pub(super) last: u64,
-}
-
-/// Rows that were stamped together.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StampedRows {
-    pub(super) last: u64,
-    pub(super) stamp: StoredStamp,
-    pub(super) possible_double: bool,
-}
-
-/// A row that stands for others.
-#[derive(Debug, Clone)]
-pub(super) struct Replacement {
-    pub(super) last: u64,
-    pub(super) row: Arc<Row>,
+    /// The position after the last record in it.
+    pub(super) end: u64,
 }
 
 /// A file of the log.
@@ -73,66 +60,23 @@ pub(super) struct Segment {
     pub(super) users: u32,
 }
 
-impl Holding {
-    fn new(name: Place) -> Self {
+impl Ledger {
+    /// An empty store that writes its first segment.
+    pub(super) fn first() -> Self {
         Self {
-            name,
-            removed_up_to: 0,
-            last: 0,
-            totals: Totals::default(),
-            extents: VecDeque::new(),
-            stamps: BTreeMap::new(),
-            replaced: BTreeMap::new(),
+            active: 1,
+            ..Self::default()
         }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.last <= self.removed_up_to
-    }
-
-    /// True when the range reaches rows that are there.
-    pub(super) const fn reaches(&self, rows: Parked) -> bool {
-        rows.first <= rows.last && rows.last <= self.last && rows.last > self.removed_up_to
-    }
-
-    /// The stamp stored for `number` after it was appended.
-    pub(super) fn stamp_of(&self, number: u64) -> Option<StampedRows> {
-        let (_, rows) = self.stamps.range(..=number).next_back()?;
-        (rows.last >= number).then_some(*rows)
-    }
-
-    fn stamp(&mut self, rows: Parked, stamped: StampedRows) {
-        self.stamps
-            .retain(|first, other| other.last < rows.first || *first > rows.last);
-        self.stamps.insert(rows.first, stamped);
-    }
-
-    fn replace(&mut self, rows: Parked, row: Row) {
-        self.stamps
-            .retain(|first, other| other.last < rows.first || *first > rows.last);
-        self.replaced
-            .retain(|first, other| other.last < rows.first || *first > rows.last);
-        let row = Arc::new(row);
-        let replacement = Replacement { last: rows.last, row };
-        self.replaced.insert(rows.first, replacement);
-    }
-
-    fn remove(&mut self, up_to: u64) {
-        self.removed_up_to = self.removed_up_to.max(up_to.min(self.last));
-        let removed = self.removed_up_to;
-        self.stamps.retain(|_, rows| rows.last > removed);
-        self.replaced.retain(|_, replacement| replacement.last > removed);
-    }
-}
-
-impl Ledger {
     pub(super) fn place(&self, name: &Place) -> Option<(u32, &Holding)> {
         let id = *self.by_name.get(name)?;
         Some((id, self.places.get(&id)?))
     }
 
-    pub(super) fn remembered(&self, id: AppendId) -> Option<Parked> {
-        self.parked.get(&id).copied()
+    /// The position that an append was given before.
+    pub(super) fn remembered(&self, id: AppendId) -> Option<u64> {
+        self.positions.get(&id).copied()
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
@@ -146,78 +90,82 @@ impl Ledger {
     /// Makes one step. Blocks of rows are where they lie in `segment`'s file.
     pub(super) fn apply(&mut self, step: Step, segment: u64) {
         match step {
-            Step::Snapshot {
-                next_number,
-                next_place,
-            } => self.start_over(next_number, next_place),
+            Step::Snapshot { next_place } => {
+                self.next_place = next_place;
+                self.by_name.clear();
+                self.places.clear();
+                self.appends.clear();
+                self.positions.clear();
+            }
             Step::Define { place, name } => {
                 self.next_place = self.next_place.max(place + 1);
                 self.by_name.insert(name.clone(), place);
                 self.places.insert(place, Holding::new(name));
             }
-            Step::Remember { id, parked } => self.remember(id, parked),
+            Step::Remember { id, position } => self.remember(id, position),
             Step::Rows {
                 place,
                 id,
                 block,
                 totals,
             } => self.add_rows(segment, place, id, block, totals),
-            Step::Restore { place, .. }
-            | Step::Stamp { place, .. }
-            | Step::Remove { place, .. }
-            | Step::Replace { place, .. } => {
+            Step::Restore { place, span, totals } => {
                 if let Some(holding) = self.places.get_mut(&place) {
-                    holding.apply(step);
+                    holding.span = span;
+                    holding.totals = totals;
+                }
+            }
+            Step::Stamp { place, range } => {
+                if let Some(holding) = self.places.get_mut(&place) {
+                    holding.stamps.insert(range);
+                }
+            }
+            Step::Void { place, span } => {
+                if let Some(holding) = self.places.get_mut(&place) {
+                    holding.stamps.void(span);
+                }
+            }
+            Step::Remove { place, below } => {
+                if let Some(holding) = self.places.get_mut(&place) {
+                    holding.remove(below);
                 }
             }
         }
     }
 
-    fn start_over(&mut self, next_number: u64, next_place: u32) {
-        self.next_number = next_number;
-        self.next_place = next_place;
-        self.by_name.clear();
-        self.places.clear();
-        self.appends.clear();
-        self.parked.clear();
-    }
-
-    fn remember(&mut self, id: AppendId, parked: Parked) {
-        if self.parked.insert(id, parked).is_none() {
+    fn remember(&mut self, id: AppendId, position: u64) {
+        if self.positions.insert(id, position).is_none() {
             self.appends.push_back(id);
         }
         if self.appends.len() > APPENDS_REMEMBERED
             && let Some(oldest) = self.appends.pop_front()
         {
-            self.parked.remove(&oldest);
+            self.positions.remove(&oldest);
         }
     }
 
     fn add_rows(&mut self, segment: u64, place: u32, id: Option<AppendId>, block: Block, totals: Totals) {
-        let last = block.last();
-        self.next_number = self.next_number.max(last + 1);
         if let Some(id) = id {
-            let first = block.first;
-            self.remember(id, Parked { first, last });
+            self.remember(id, block.position);
         }
         let Some(holding) = self.places.get_mut(&place) else {
             return;
         };
         holding.totals = holding.totals.add(totals);
-        holding.last = holding.last.max(last);
+        holding.span.tail = holding.span.tail.max(block.end());
         self.active_blocks.entry(place).or_default().push(block);
-        self.extend(place, segment, last);
+        self.extend(place, segment, block.end());
     }
 
-    /// Notes that `segment` holds rows of `place` up to `last`. Segments come in order.
-    pub(super) fn extend(&mut self, place: u32, segment: u64, last: u64) {
+    /// Notes that `segment` holds records of `place` up to `end`. Segments come in order.
+    pub(super) fn extend(&mut self, place: u32, segment: u64, end: u64) {
         let Some(holding) = self.places.get_mut(&place) else {
             return;
         };
         match holding.extents.back_mut() {
-            Some(extent) if extent.segment == segment => extent.last = extent.last.max(last),
+            Some(extent) if extent.segment == segment => extent.end = extent.end.max(end),
             _ => {
-                holding.extents.push_back(Extent { segment, last });
+                holding.extents.push_back(Extent { segment, end });
                 if let Some(segment) = self.segments.get_mut(&segment) {
                     segment.users += 1;
                 }
@@ -225,51 +173,65 @@ impl Ledger {
         }
     }
 
-    /// Forgets removed rows and places without rows, after all steps of a frame.
+    /// Lets go of the segments of removed records, after all steps of a frame.
     pub(super) fn sweep(&mut self) {
-        for holding in self.places.values_mut() {
-            while holding
-                .extents
-                .front()
-                .is_some_and(|extent| extent.last <= holding.removed_up_to)
-            {
+        for (id, holding) in &mut self.places {
+            let head = holding.span.head;
+            while holding.extents.front().is_some_and(|extent| extent.end <= head) {
                 if let Some(extent) = holding.extents.pop_front()
                     && let Some(segment) = self.segments.get_mut(&extent.segment)
                 {
                     segment.users = segment.users.saturating_sub(1);
                 }
+                if holding.span.is_empty() {
+                    self.active_blocks.remove(id);
+                }
             }
         }
-        let (places, by_name, blocks) = (&mut self.places, &mut self.by_name, &mut self.active_blocks);
-        places.retain(|id, holding| {
-            if holding.is_empty() {
-                by_name.remove(&holding.name);
-                blocks.remove(id);
-            }
-            !holding.is_empty()
-        });
     }
 
-    /// Segments whose rows are all removed.
+    /// Segments whose records are all removed.
     pub(super) fn unused(&self) -> Vec<u64> {
         let unused =
             |(id, segment): (&u64, &Segment)| (segment.users == 0 && *id < self.active).then_some(*id);
         self.segments.iter().filter_map(unused).collect()
     }
 
+    /// Forgets the oldest places without records when there are very many.
+    pub(super) fn forget_empty(&mut self) {
+        let empty = |(id, holding): (&u32, &Holding)| holding.span.is_empty().then_some(*id);
+        let empty: Vec<u32> = self.places.iter().filter_map(empty).collect();
+        for id in empty.iter().take(empty.len().saturating_sub(EMPTY_PLACES_MAX)) {
+            if let Some(holding) = self.places.remove(id) {
+                self.by_name.remove(&holding.name);
+            }
+        }
+    }
+
     /// Everything but the rows, as the steps that bring it back.
     pub(super) fn snapshot(&self) -> Draft {
         let mut draft = Draft::new(Vec::new());
-        draft.put(&Step::Snapshot {
-            next_number: self.next_number,
-            next_place: self.next_place,
-        });
+        let next_place = self.next_place;
+        draft.put(&Step::Snapshot { next_place });
         for (place, holding) in &self.places {
-            holding.snapshot(*place, &mut draft);
+            let (place, name) = (*place, holding.name.clone());
+            let (span, totals) = (holding.span, holding.totals);
+            draft.put(&Step::Define { place, name });
+            draft.put(&Step::Restore { place, span, totals });
+            for (span, stamping) in holding.stamps.all() {
+                let position = span.head;
+                draft.put(&match stamping {
+                    None => Step::Void { place, span },
+                    Some(stamping) => Step::Stamp {
+                        place,
+                        range: StampedRange { position, stamping },
+                    },
+                });
+            }
         }
         for id in &self.appends {
-            if let Some(parked) = self.remembered(*id) {
-                draft.put(&Step::Remember { id: *id, parked });
+            if let Some(position) = self.remembered(*id) {
+                draft.put(&Step::Remember { id: *id, position });
             }
         }
         draft
@@ -287,7 +249,7 @@ impl Ledger {
             file = %damage.file.display(),
             offset = damage.offset,
             place = ?damage.place,
-            rows = ?damage.rows,
+            positions = ?damage.positions,
             kept_at = %damage.kept_at.display(),
             "the standby store has bytes that cannot be read back; they are kept aside"
         );
@@ -298,66 +260,18 @@ impl Ledger {
 }
 
 impl Holding {
-    fn apply(&mut self, step: Step) {
-        match step {
-            Step::Restore {
-                removed_up_to,
-                last,
-                totals,
-                ..
-            } => {
-                self.removed_up_to = removed_up_to;
-                self.last = last;
-                self.totals = totals;
-            }
-            Step::Stamp {
-                rows,
-                stamp,
-                possible_double,
-                ..
-            } => {
-                let last = rows.last;
-                self.stamp(
-                    rows,
-                    StampedRows {
-                        last,
-                        stamp,
-                        possible_double,
-                    },
-                );
-            }
-            Step::Remove { up_to, .. } => self.remove(up_to),
-            Step::Replace { rows, row, .. } => self.replace(rows, row),
-            Step::Snapshot { .. } | Step::Define { .. } | Step::Remember { .. } | Step::Rows { .. } => {}
+    fn new(name: Place) -> Self {
+        Self {
+            name,
+            span: Span::default(),
+            totals: Totals::default(),
+            extents: VecDeque::new(),
+            stamps: Stamps::default(),
         }
     }
 
-    fn snapshot(&self, place: u32, draft: &mut Draft) {
-        let name = self.name.clone();
-        draft.put(&Step::Define { place, name });
-        draft.put(&Step::Restore {
-            place,
-            removed_up_to: self.removed_up_to,
-            last: self.last,
-            totals: self.totals,
-        });
-        for (first, rows) in &self.stamps {
-            let (first, last) = (*first, rows.last);
-            draft.put(&Step::Stamp {
-                place,
-                rows: Parked { first, last },
-                stamp: rows.stamp,
-                possible_double: rows.possible_double,
-            });
-        }
-        for (first, replacement) in &self.replaced {
-            let (first, last) = (*first, replacement.last);
-            let row = Row::clone(&replacement.row);
-            draft.put(&Step::Replace {
-                place,
-                rows: Parked { first, last },
-                row,
-            });
-        }
+    fn remove(&mut self, below: u64) {
+        self.span.head = self.span.head.max(below.min(self.span.tail));
+        self.stamps.remove(self.span.head);
     }
 }

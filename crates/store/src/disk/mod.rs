@@ -7,29 +7,26 @@ mod frame;
 mod ledger;
 mod open;
 mod segment;
+mod stamps;
 
 use std::fs::File;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use evenkeel_flow::session::StampedRange;
 use tokio::sync::{mpsc, oneshot};
 
-use self::commit::{Change, Committer, NOTHING, Request};
+use self::commit::{Change, Committer, Request};
 use self::fetch::{Fetcher, Question};
 use self::ledger::Ledger;
 use crate::standby::BoxFuture;
-use crate::{
-    AppendId, Damage, Error, Parked, Place, PlaceStats, Row, Standby, Stats, StoredRow, StoredStamp,
-};
+use crate::{AppendId, Damage, Error, Piece, Place, PlaceStats, Row, Span, Standby, Stats};
 
 /// Requests that wait for the writing thread; further ones wait for room.
 const REQUESTS_WAITING_MAX: usize = 4_096;
 /// Questions that wait for the reading thread; further ones wait for room.
 const QUESTIONS_WAITING_MAX: usize = 256;
-/// A file of the log is finished and a new one begun at this size.
-const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Where an embedded standby store lies and how large it may become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +35,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// Most bytes of its files; appends beyond it are refused, stamps and removals are not. At least 1 MiB is useful.
     pub limit_bytes: u64,
+    /// A file of the log is finished and a new one begun at this size, at the latest at an eighth of the limit.
+    pub segment_bytes: u64,
 }
 
 impl Config {
@@ -47,11 +46,12 @@ impl Config {
         Self {
             directory: directory.into(),
             limit_bytes: 10 << 30,
+            segment_bytes: 64 << 20,
         }
     }
 
-    fn segment_bytes(&self) -> u64 {
-        (self.limit_bytes / 8).min(SEGMENT_BYTES)
+    fn roll_at(&self) -> u64 {
+        self.segment_bytes.min(self.limit_bytes / 8)
     }
 }
 
@@ -103,7 +103,7 @@ impl DiskStandby {
         })
     }
 
-    fn change(&self, place: &Place, change: Change) -> BoxFuture<'_, Result<Parked, Error>> {
+    fn change(&self, place: &Place, change: Change) -> BoxFuture<'_, Result<u64, Error>> {
         let place = place.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
@@ -120,11 +120,7 @@ impl DiskStandby {
 
     fn done(&self, place: &Place, change: Change) -> BoxFuture<'_, Result<(), Error>> {
         let made = self.change(place, change);
-        Box::pin(async move {
-            let nothing = made.await?;
-            debug_assert_eq!(nothing, NOTHING);
-            Ok(())
-        })
+        Box::pin(async move { made.await.map(|_position| ()) })
     }
 
     fn ask<T: Send + 'static>(
@@ -138,6 +134,10 @@ impl DiskStandby {
             questions.send(question).await.map_err(|_| self.gone())?;
             answered.await.map_err(|_| self.gone())?
         })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gone(&self) -> Error {
@@ -161,61 +161,42 @@ impl Drop for DiskStandby {
 }
 
 impl Standby for DiskStandby {
-    fn append(&self, place: &Place, id: AppendId, rows: Vec<Row>) -> BoxFuture<'_, Result<Parked, Error>> {
-        if rows.is_empty() {
-            let (topic, first, last) = (place.topic.clone(), 0, 0);
-            return Box::pin(async move { Err(Error::NoRows { topic, first, last }) });
+    fn append(&self, place: &Place, id: AppendId, rows: Vec<Row>) -> BoxFuture<'_, Result<u64, Error>> {
+        if rows.is_empty() || rows.iter().any(|row| row.count == 0) {
+            let (topic, position) = (place.topic.clone(), 0);
+            return Box::pin(async move { Err(Error::NoRows { topic, position }) });
         }
         self.change(place, Change::Append { id, rows })
     }
 
-    fn stamp(
-        &self,
-        place: &Place,
-        rows: RangeInclusive<u64>,
-        stamp: StoredStamp,
-        possible_double: bool,
-    ) -> BoxFuture<'_, Result<(), Error>> {
-        self.done(
-            place,
-            Change::Stamp {
-                rows,
-                stamp,
-                possible_double,
-            },
-        )
+    fn store_stamps(&self, place: &Place, stamps: Vec<StampedRange>) -> BoxFuture<'_, Result<(), Error>> {
+        self.done(place, Change::Stamp { stamps })
     }
 
-    fn read(
-        &self,
-        place: &Place,
-        after: u64,
-        bytes_max: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredRow>, Error>> {
+    fn read(&self, place: &Place, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Piece, Error>> {
         let place = place.clone();
         self.ask(|answer| Question::Read {
             place,
-            after,
+            from,
             bytes_max,
             answer,
         })
     }
 
-    fn remove(&self, place: &Place, up_to: u64) -> BoxFuture<'_, Result<(), Error>> {
-        self.done(place, Change::Remove { up_to })
+    fn remove(&self, place: &Place, below: u64) -> BoxFuture<'_, Result<(), Error>> {
+        self.done(place, Change::Remove { below })
     }
 
-    fn replace(
-        &self,
-        place: &Place,
-        rows: RangeInclusive<u64>,
-        row: Row,
-    ) -> BoxFuture<'_, Result<(), Error>> {
-        self.done(place, Change::Replace { rows, row })
+    fn place(&self, from: &Place, below: u64, rows: Vec<(Place, Row)>) -> BoxFuture<'_, Result<(), Error>> {
+        self.done(from, Change::Place { below, rows })
     }
 
-    fn place(&self, from: &Place, up_to: u64, rows: Vec<(Place, Row)>) -> BoxFuture<'_, Result<(), Error>> {
-        self.done(from, Change::Place { up_to, rows })
+    fn span(&self, place: &Place) -> BoxFuture<'_, Result<Span, Error>> {
+        let span = self
+            .lock()
+            .place(place)
+            .map_or(Span::default(), |(_, holding)| holding.span);
+        Box::pin(async move { Ok(span) })
     }
 
     fn open_places(&self) -> BoxFuture<'_, Result<Vec<PlaceStats>, Error>> {
@@ -227,12 +208,7 @@ impl Standby for DiskStandby {
     }
 
     fn damaged(&self) -> BoxFuture<'_, Result<Vec<Damage>, Error>> {
-        let damages = self
-            .ledger
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .damages
-            .clone();
+        let damages = self.lock().damages.clone();
         Box::pin(async move { Ok(damages) })
     }
 }

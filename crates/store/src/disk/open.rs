@@ -78,11 +78,7 @@ fn check_format(directory: &Path, is_new: bool) -> Result<(), Error> {
 }
 
 fn start(directory: &Path) -> io::Result<(Ledger, File)> {
-    let mut ledger = Ledger {
-        next_number: 1,
-        active: 1,
-        ..Ledger::default()
-    };
+    let mut ledger = Ledger::first();
     let (file, bytes) = segment::create(directory, 1, &ledger.snapshot().finish(1))?;
     ledger.segments.insert(1, Segment { bytes, users: 0 });
     Ok((ledger, file))
@@ -154,10 +150,10 @@ fn add_older(ledger: &mut Ledger, directory: &Path, older: &[u64]) -> io::Result
             Some(places) => places,
             None => list_again(directory, *segment)?,
         };
-        for (place, last) in places {
-            let is_parked = |holding: &super::ledger::Holding| last > holding.removed_up_to;
+        for (place, end) in places {
+            let is_parked = |holding: &super::ledger::Holding| end > holding.span.head;
             if ledger.places.get(&place).is_some_and(is_parked) {
-                ledger.extend(place, *segment, last);
+                ledger.extend(place, *segment, end);
             }
         }
     }
@@ -192,8 +188,8 @@ pub(super) fn list_again(directory: &Path, segment: u64) -> io::Result<Vec<(u32,
         at += HEADER_BYTES + body.len();
     }
     segment::write_list(directory, segment, &blocks)?;
-    let last = |(place, blocks): (&u32, &Vec<frame::Block>)| Some((*place, blocks.last()?.last()));
-    Ok(blocks.iter().filter_map(last).collect())
+    let end = |(place, blocks): (&u32, &Vec<frame::Block>)| Some((*place, blocks.last()?.end()));
+    Ok(blocks.iter().filter_map(end).collect())
 }
 
 /// Replays the frames of a segment from `at` and returns where the readable part ends.
@@ -269,7 +265,7 @@ fn keep_aside(
     let kept_at = write_aside(directory, segment, offset, bytes.get(range).unwrap_or_default())?;
     ledger.report(Damage {
         place: None,
-        rows: None,
+        positions: None,
         file: segment::path(directory, segment),
         offset,
         kept_at,

@@ -107,7 +107,7 @@ pub(super) fn write_list(
     for (place, blocks) in blocks {
         let start = lists.len();
         for block in blocks {
-            lists.extend_from_slice(&block.first.to_le_bytes());
+            lists.extend_from_slice(&block.position.to_le_bytes());
             lists.extend_from_slice(&block.count.to_le_bytes());
             lists.extend_from_slice(&block.offset.to_le_bytes());
             lists.extend_from_slice(&block.bytes.to_le_bytes());
@@ -133,14 +133,14 @@ struct Entry {
     checksum: u32,
 }
 
-/// The places that a finished segment has rows of, each with the number of its last row there; `None` when the list is
+/// The places that a finished segment has rows of, each with the position after its last record there; `None` when the list is
 /// missing or damaged.
 pub(super) fn listed_places(directory: &Path, segment: u64) -> Option<Vec<(u32, u64)>> {
     let mut file = File::open(list_path(directory, segment)).ok()?;
     let entries = read_entries(&mut file)?;
     let mut places = Vec::with_capacity(entries.len());
     for (place, entry) in entries {
-        places.push((place, read_blocks(&mut file, entry)?.last()?.last()));
+        places.push((place, read_blocks(&mut file, entry)?.last()?.end()));
     }
     Some(places)
 }
@@ -198,7 +198,7 @@ fn read_blocks(file: &mut File, entry: Entry) -> Option<Vec<Block>> {
     let mut blocks = Vec::with_capacity(count);
     while !fields.rest().is_empty() {
         blocks.push(Block {
-            first: fields.u64()?,
+            position: fields.u64()?,
             count: fields.u32()?,
             offset: fields.u32()?,
             bytes: fields.u32()?,

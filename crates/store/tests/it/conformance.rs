@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use evenkeel_event::TopicId;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_store::{AppendId, BoxFuture, Error, Kind, Parked, Row, Standby};
+use evenkeel_flow::Stamping;
+use evenkeel_store::{AppendId, BoxFuture, Error, Kind, Row, Span, Standby};
 
-use crate::rows::{append_id, place, read_all, row, rows, stamp, text, texts};
+use crate::rows::{append_id, batch, place, read_all, row, rows, stamped, stamping, texts};
 
 /// Opens stores; what one call's store held, the next call's holds when `again` is true.
 pub(crate) trait Factory: Sync {
@@ -17,10 +17,10 @@ pub(crate) async fn run(factory: &dyn Factory) {
     appends_in_order_and_apart(factory).await;
     keeps_all_of_a_row(factory).await;
     a_retried_append_is_one(factory).await;
-    stamps_and_marks_are_kept(factory).await;
+    stamps_replace_what_they_overlap(factory).await;
+    a_stamp_does_not_outlive_a_part_of_its_rows(factory).await;
     reading_is_bounded(factory).await;
-    removing_is_final_and_numbers_go_on(factory).await;
-    a_replacement_keeps_the_place_in_the_order(factory).await;
+    removing_is_final_and_positions_go_on(factory).await;
     placing_moves_in_one_step(factory).await;
     reports_the_oldest_place_first(factory).await;
     many_writers_are_all_served(factory).await;
@@ -29,19 +29,25 @@ pub(crate) async fn run(factory: &dyn Factory) {
 async fn appends_in_order_and_apart(factory: &dyn Factory) {
     let store = factory.open(false).await;
     let (one, other) = (place("orders", Some(0)), place("orders", Some(1)));
-    let first = store.append(&one, append_id(0), rows(&["a", "b"])).await.unwrap();
-    store.append(&other, append_id(1), rows(&["x"])).await.unwrap();
-    let second = store.append(&one, append_id(2), rows(&["c"])).await.unwrap();
-    assert!(first.first < first.last && first.last < second.first);
+    let first = vec![batch("abc", 3), row("d")];
+    assert_eq!(store.append(&one, append_id(0), first).await.unwrap(), 0);
+    assert_eq!(store.append(&other, append_id(1), rows(&["x"])).await.unwrap(), 0);
+    assert_eq!(store.append(&one, append_id(2), rows(&["e"])).await.unwrap(), 4);
     drop(store);
     let store = factory.open(true).await;
-    assert_eq!(texts(&*store, &one).await, ["a", "b", "c"]);
+    assert_eq!(texts(&*store, &one).await, ["abc", "d", "e"]);
+    let positions: Vec<u64> = read_all(&*store, &one)
+        .await
+        .iter()
+        .map(|row| row.position)
+        .collect();
+    assert_eq!(positions, [0, 3, 4]);
     assert_eq!(texts(&*store, &other).await, ["x"]);
-    let mut recreated = one.clone();
-    recreated.topic_id = TopicId([8; 16]);
-    assert!(texts(&*store, &recreated).await.is_empty());
-    let refused = store.append(&one, append_id(3), Vec::new()).await;
-    assert!(matches!(refused, Err(Error::NoRows { .. })));
+    assert!(texts(&*store, &place("orders", None)).await.is_empty());
+    for nothing in [Vec::new(), vec![batch("", 0)]] {
+        let refused = store.append(&one, append_id(3), nothing).await;
+        assert!(matches!(refused, Err(Error::NoRows { .. })));
+    }
 }
 
 async fn keeps_all_of_a_row(factory: &dyn Factory) {
@@ -49,84 +55,110 @@ async fn keeps_all_of_a_row(factory: &dyn Factory) {
     let at = place("orders-api.publish.dlt", None);
     let full = Row {
         kind: Kind::Letter,
-        events: 3,
+        count: 3,
         ids: ["a", "ä", &"x".repeat(255)]
             .map(|id| evenkeel_event::EventId::new(id).unwrap())
             .to_vec(),
         appended_at: Timestamp::from_millis(-5),
-        stamp: Some(stamp(i32::MAX)),
-        possible_double: true,
+        stamping: Some(Stamping {
+            search_from: None,
+            possible_double: true,
+            ..stamping(i32::MAX, 3)
+        }),
         ..row("")
     };
-    let parked = store.append(&at, append_id(0), vec![full.clone()]).await.unwrap();
+    store.append(&at, append_id(0), vec![full.clone()]).await.unwrap();
     drop(store);
-    let found = read_all(&*factory.open(true).await, &at).await;
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].row, full);
-    assert_eq!(found[0].stamped_to, Some(parked.first));
+    let mut found = factory.open(true).await.read(&at, 0, 0).await.unwrap();
+    assert_eq!(found.stamps[0].position, 0);
+    found.rows[0].row.stamping = Some(found.stamps[0].stamping);
+    assert_eq!(found.rows[0].row, full);
 }
 
 async fn a_retried_append_is_one(factory: &dyn Factory) {
     let mut store = factory.open(false).await;
     let at = place("orders", Some(0));
-    let parked = store.append(&at, append_id(0), rows(&["a"])).await.unwrap();
+    store.append(&at, append_id(9), rows(&["a"])).await.unwrap();
+    let position = store.append(&at, append_id(0), rows(&["b"])).await.unwrap();
     for again in [false, true] {
         if again {
             drop(store);
             store = factory.open(true).await;
         }
-        let retried = store.append(&at, append_id(0), rows(&["a"])).await.unwrap();
-        assert_eq!(retried, parked);
+        let retried = store.append(&at, append_id(0), rows(&["b"])).await.unwrap();
+        assert_eq!(retried, position);
     }
     let process = AppendId {
         process: 2,
         ..append_id(0)
     };
-    store.append(&at, process, rows(&["b"])).await.unwrap();
-    assert_eq!(texts(&*store, &at).await, ["a", "b"]);
+    store.append(&at, process, rows(&["c"])).await.unwrap();
+    assert_eq!(texts(&*store, &at).await, ["a", "b", "c"]);
     store.remove(&at, u64::MAX).await.unwrap();
-    assert_eq!(
-        store.append(&at, append_id(0), rows(&["a"])).await.unwrap(),
-        parked,
-        "also when its rows are gone"
-    );
+    let retried = store.append(&at, append_id(0), rows(&["b"])).await.unwrap();
+    assert_eq!(retried, position, "also when it is removed");
     assert!(texts(&*store, &at).await.is_empty());
 }
 
-async fn stamps_and_marks_are_kept(factory: &dyn Factory) {
+async fn stamps_replace_what_they_overlap(factory: &dyn Factory) {
     let store = factory.open(false).await;
     let at = place("orders", Some(0));
-    let Parked { first, last } = store
-        .append(&at, append_id(0), rows(&["a", "b", "c"]))
-        .await
-        .unwrap();
+    let own = Row {
+        stamping: Some(stamping(0, 3)),
+        ..batch("abc", 3)
+    };
+    let all = vec![own, batch("de", 2), row("f"), row("g")];
+    store.append(&at, append_id(0), all).await.unwrap();
+    let stamps = async |store: &dyn Standby| store.read(&at, 0, usize::MAX).await.unwrap().stamps;
+    assert_eq!(stamps(&*store).await, [stamped(0, 0, 3)]);
+    let more = vec![stamped(3, 3, 3), stamped(6, 6, 1)];
+    store.store_stamps(&at, more).await.unwrap();
+    let expected = [stamped(0, 0, 3), stamped(3, 3, 3), stamped(6, 6, 1)];
+    assert_eq!(stamps(&*store).await, expected);
     store
-        .stamp(&at, first..=first + 1, stamp(0), false)
+        .store_stamps(&at, vec![stamped(1, 10, 3), stamped(4, 13, 1)])
         .await
         .unwrap();
-    store
-        .stamp(&at, first + 1..=first + 1, stamp(7), true)
-        .await
-        .unwrap();
-    store.stamp(&at, last..=last, stamp(2), false).await.unwrap();
+    // What one of them covered in part is void as a whole.
+    let expected = [stamped(1, 10, 3), stamped(4, 13, 1), stamped(6, 6, 1)];
+    assert_eq!(stamps(&*store).await, expected);
+    store.store_stamps(&at, vec![stamped(2, 20, 2)]).await.unwrap();
     drop(store);
     let store = factory.open(true).await;
-    let found = read_all(&*store, &at).await;
-    let seen: Vec<_> = found
-        .iter()
-        .map(|row| (row.row.stamp, row.stamped_to, row.row.possible_double))
-        .collect();
+    let expected = [stamped(2, 20, 2), stamped(4, 13, 1), stamped(6, 6, 1)];
     assert_eq!(
-        seen,
-        [
-            (None, None, false),
-            (Some(stamp(7)), Some(first + 1), true),
-            (Some(stamp(2)), Some(last), false)
-        ],
-        "a stamp over part of another's rows replaces it"
+        stamps(&*store).await,
+        expected,
+        "the first row's own stamp does not count again"
     );
-    let refused = store.stamp(&at, last..=last + 1, stamp(0), false).await;
-    assert!(matches!(refused, Err(Error::NoRows { .. })));
+    for outside in [stamped(6, 0, 2), stamped(7, 0, 1), stamped(0, 0, 0)] {
+        let stamps = vec![stamped(5, 50, 1), outside];
+        let refused = store.store_stamps(&at, stamps).await;
+        assert!(matches!(refused, Err(Error::NoRows { .. })));
+    }
+    assert_eq!(stamps(&*store).await, expected, "all or none");
+}
+
+async fn a_stamp_does_not_outlive_a_part_of_its_rows(factory: &dyn Factory) {
+    let store = factory.open(false).await;
+    let at = place("orders", Some(0));
+    let own = Row {
+        stamping: Some(stamping(0, 3)),
+        ..batch("abc", 3)
+    };
+    store.append(&at, append_id(0), vec![own]).await.unwrap();
+    store.remove(&at, 1).await.unwrap();
+    drop(store);
+    let store = factory.open(true).await;
+    let piece = store.read(&at, 1, 0).await.unwrap();
+    assert_eq!(
+        (piece.rows.len(), piece.rows[0].position),
+        (1, 0),
+        "a row is read whole"
+    );
+    assert!(piece.stamps.is_empty());
+    assert_eq!(store.span(&at).await.unwrap(), Span { head: 1, tail: 3 });
+    assert_eq!(store.stats().await.unwrap().events, 2);
 }
 
 async fn reading_is_bounded(factory: &dyn Factory) {
@@ -139,66 +171,42 @@ async fn reading_is_bounded(factory: &dyn Factory) {
             .await
             .unwrap();
     }
-    let piece = store.read(&at, 0, 1).await.unwrap();
-    assert_eq!(piece.len(), 1, "one even when it is larger");
-    let piece = store.read(&at, piece[0].number, 5_000).await.unwrap();
-    assert_eq!(piece.len(), 4, "records and ids of 1 kB each");
+    let read = async |from, bytes_max| store.read(&at, from, bytes_max).await.unwrap().rows.len();
+    assert_eq!(read(0, 1).await, 1, "one even when it is larger");
+    assert_eq!(read(1, 5_000).await, 4, "records and ids of 1 kB each");
+    assert_eq!(read(8, usize::MAX).await, 2);
+    assert_eq!(read(10, usize::MAX).await, 0);
+    store.store_stamps(&at, vec![stamped(2, 0, 4)]).await.unwrap();
+    assert_eq!(read(2, 1).await, 4, "what is stamped together is read together");
     assert_eq!(read_all(&*store, &at).await.len(), 10);
 }
 
-async fn removing_is_final_and_numbers_go_on(factory: &dyn Factory) {
+async fn removing_is_final_and_positions_go_on(factory: &dyn Factory) {
     let store = factory.open(false).await;
     let at = place("orders", Some(0));
-    let parked = store
+    store
         .append(&at, append_id(0), rows(&["a", "b", "c"]))
         .await
         .unwrap();
-    store.remove(&at, parked.first + 1).await.unwrap();
-    store.remove(&at, parked.first).await.unwrap();
+    store.remove(&at, 2).await.unwrap();
+    store.remove(&at, 1).await.unwrap();
     assert_eq!(texts(&*store, &at).await, ["c"]);
     store.remove(&at, u64::MAX).await.unwrap();
     drop(store);
     let store = factory.open(true).await;
     assert!(store.open_places().await.unwrap().is_empty());
+    assert_eq!(store.span(&at).await.unwrap(), Span { head: 3, tail: 3 });
     store.remove(&at, u64::MAX).await.unwrap();
-    let later = store.append(&at, append_id(1), rows(&["d"])).await.unwrap();
-    assert!(later.first > parked.last);
+    let position = store.append(&at, append_id(1), rows(&["d"])).await.unwrap();
+    assert_eq!(position, 3);
     assert_eq!(texts(&*store, &at).await, ["d"]);
-}
-
-async fn a_replacement_keeps_the_place_in_the_order(factory: &dyn Factory) {
-    let store = factory.open(false).await;
-    let at = place("orders", Some(0));
-    let parked = store
-        .append(&at, append_id(0), rows(&["a", "b", "c", "d"]))
-        .await
-        .unwrap();
-    let half = Row {
-        stamp: Some(stamp(3)),
-        possible_double: true,
-        ..row("half of b and c")
-    };
-    let rows = parked.first + 1..=parked.first + 2;
-    store.stamp(&at, rows.clone(), stamp(0), false).await.unwrap();
-    store.replace(&at, rows, half.clone()).await.unwrap();
-    drop(store);
-    let store = factory.open(true).await;
-    let found = read_all(&*store, &at).await;
-    let seen: Vec<_> = found.iter().map(text).collect();
-    assert_eq!(seen, ["a", "half of b and c", "d"]);
-    assert_eq!(found[1].number, parked.first + 2);
-    assert_eq!(found[1].row, half);
-    assert_eq!(store.stats().await.unwrap().events, 3);
-    store.remove(&at, found[1].number).await.unwrap();
-    assert_eq!(texts(&*store, &at).await, ["d"]);
-    assert_eq!(store.stats().await.unwrap().events, 1);
 }
 
 async fn placing_moves_in_one_step(factory: &dyn Factory) {
     let store = factory.open(false).await;
     let unplaced = place("orders", None);
     let (zero, one) = (place("orders", Some(0)), place("orders", Some(1)));
-    let parked = store
+    store
         .append(&unplaced, append_id(0), rows(&["a", "b", "c", "d"]))
         .await
         .unwrap();
@@ -207,12 +215,13 @@ async fn placing_moves_in_one_step(factory: &dyn Factory) {
         (one.clone(), row("b")),
         (zero.clone(), row("c")),
     ];
-    store.place(&unplaced, parked.first + 2, placed).await.unwrap();
+    store.place(&unplaced, 3, placed).await.unwrap();
     drop(store);
     let store = factory.open(true).await;
     assert_eq!(texts(&*store, &unplaced).await, ["d"]);
     assert_eq!(texts(&*store, &zero).await, ["a", "c"]);
     assert_eq!(texts(&*store, &one).await, ["b"]);
+    assert_eq!(store.span(&zero).await.unwrap(), Span { head: 0, tail: 2 });
 }
 
 async fn reports_the_oldest_place_first(factory: &dyn Factory) {
@@ -220,7 +229,7 @@ async fn reports_the_oldest_place_first(factory: &dyn Factory) {
     assert_eq!(store.stats().await.unwrap().oldest, None);
     let (young, old) = (place("orders", Some(0)), place("returns", Some(0)));
     let aged = |millis| Row {
-        events: 2,
+        count: 2,
         appended_at: Timestamp::from_millis(millis),
         ..row("ab")
     };
@@ -228,7 +237,7 @@ async fn reports_the_oldest_place_first(factory: &dyn Factory) {
         .append(&young, append_id(0), vec![aged(20), aged(21)])
         .await
         .unwrap();
-    let parked = store
+    store
         .append(&old, append_id(1), vec![aged(10), aged(30)])
         .await
         .unwrap();
@@ -244,7 +253,7 @@ async fn reports_the_oldest_place_first(factory: &dyn Factory) {
     assert_eq!((stats.events, stats.bytes, stats.places), (8, 8, 2));
     assert_eq!(stats.oldest, Some(Timestamp::from_millis(10)));
     assert!(stats.used_bytes > 0 && stats.limit_bytes > 0);
-    store.remove(&old, parked.first).await.unwrap();
+    store.remove(&old, 2).await.unwrap();
     let first = store.open_places().await.unwrap().remove(0);
     assert_eq!((first.place, first.events), (young, 4));
     assert_eq!(first.oldest, Timestamp::from_millis(20));

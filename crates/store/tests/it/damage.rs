@@ -70,7 +70,7 @@ async fn a_damaged_row_is_reported_and_kept_aside_and_the_others_live() {
         assert_eq!(texts(&store, &at).await, ["a-row", "b-row", "d-row", "e-row"]);
         let reports = store.damaged().await.unwrap();
         assert_eq!(reports.len(), 1, "once");
-        assert_eq!(reports[0].rows, Some(3..=3));
+        assert_eq!(reports[0].positions, Some(2..3));
         let kept = std::fs::read(&reports[0].kept_at).unwrap();
         assert!(kept.windows(5).any(|window| window == b"C-row"));
     }

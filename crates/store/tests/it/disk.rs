@@ -7,11 +7,12 @@ use evenkeel_store::{BoxFuture, Config, DiskStandby, Error, Standby};
 use tempfile::TempDir;
 
 use crate::conformance::{self, Factory};
-use crate::rows::{append_id, place, row, rows, stamp, texts};
+use crate::rows::{append_id, place, row, rows, stamped, texts};
 
 struct Disk {
     directory: tokio::sync::Mutex<TempDir>,
     limit_bytes: u64,
+    segment_bytes: u64,
 }
 
 impl Factory for Disk {
@@ -21,7 +22,11 @@ impl Factory for Disk {
             if !again {
                 *directory = TempDir::new().unwrap();
             }
-            Arc::new(open(directory.path(), self.limit_bytes)) as Arc<dyn Standby>
+            let config = Config {
+                segment_bytes: self.segment_bytes,
+                ..config(directory.path(), self.limit_bytes)
+            };
+            Arc::new(DiskStandby::open(&config).unwrap()) as Arc<dyn Standby>
         })
     }
 }
@@ -40,11 +45,12 @@ fn config(directory: &Path, limit_bytes: u64) -> Config {
 #[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suite() {
     // With files of 64 MiB, and with files so small that nearly every commit begins one.
-    for limit_bytes in [10 << 30, 1 << 16] {
+    for (limit_bytes, segment_bytes) in [(10 << 30, 64 << 20), (1 << 30, 1_000)] {
         let directory = tokio::sync::Mutex::new(TempDir::new().unwrap());
         conformance::run(&Disk {
             directory,
             limit_bytes,
+            segment_bytes,
         })
         .await;
     }
@@ -67,13 +73,10 @@ async fn at_its_limit_it_refuses_and_still_drains() {
     assert!(refused.is_full() && !refused.may_have_been_made(), "{refused}");
     assert!(store.stats().await.unwrap().used_bytes <= 1 << 20);
     store
-        .stamp(&at, accepted[0].first..=accepted[0].last, stamp(0), false)
+        .store_stamps(&at, vec![stamped(accepted[0], 0, 1)])
         .await
         .unwrap();
-    store
-        .remove(&at, accepted[accepted.len() / 2].last)
-        .await
-        .unwrap();
+    store.remove(&at, accepted[accepted.len() / 2]).await.unwrap();
     store
         .append(&at, append_id(1_000), vec![row(&big)])
         .await
@@ -87,11 +90,11 @@ async fn files_of_removed_rows_are_deleted() {
     let at = place("orders", Some(0));
     let big = "x".repeat(10_000);
     for number in 0..2_000 {
-        let parked = store
+        let position = store
             .append(&at, append_id(number), vec![row(&big)])
             .await
             .unwrap();
-        store.remove(&at, parked.last).await.unwrap();
+        store.remove(&at, position + 1).await.unwrap();
     }
     let logs = std::fs::read_dir(directory.path())
         .unwrap()
@@ -129,9 +132,9 @@ fn an_unknown_format_is_refused_and_left_alone() {
 #[tokio::test]
 async fn lists_of_blocks_are_made_again() {
     let directory = TempDir::new().unwrap();
-    let store = open(directory.path(), 1 << 16);
+    let store = open(directory.path(), 1 << 20);
     let at = place("orders", Some(0));
-    let expected: Vec<String> = (0..100).map(|number| format!("{number:0500}")).collect();
+    let expected: Vec<String> = (0..100).map(|number| format!("{number:02000}")).collect();
     for (number, text) in (0..).zip(&expected) {
         store.append(&at, append_id(number), rows(&[text])).await.unwrap();
     }
@@ -146,5 +149,5 @@ async fn lists_of_blocks_are_made_again() {
             }
         }
     }
-    assert_eq!(texts(&open(directory.path(), 1 << 16), &at).await, expected);
+    assert_eq!(texts(&open(directory.path(), 1 << 20), &at).await, expected);
 }

@@ -37,8 +37,8 @@ async fn child() {
     }
 }
 
-/// Appends without end; says `+ partition number text` when a row is acknowledged and `- partition number` when rows
-/// up to a number are removed.
+/// Appends without end; says `+ partition number text` when a row is acknowledged and `- partition number` when what is
+/// below a number is removed.
 async fn write(store: std::sync::Arc<evenkeel_store::DiskStandby>, partition: i32, process: u128) {
     let at = place("orders", Some(partition));
     let mut seed =
@@ -49,17 +49,17 @@ async fn write(store: std::sync::Arc<evenkeel_store::DiskStandby>, partition: i3
             number,
         };
         let text = format!("{process}.{number}.{}", "x".repeat(seed.random_range(0..2_000)));
-        let parked = store.append(&at, id, vec![row(&text)]).await.unwrap();
-        say(&format!("+ {partition} {} {text}", parked.first));
+        let position = store.append(&at, id, vec![row(&text)]).await.unwrap();
+        say(&format!("+ {partition} {position} {text}"));
         if seed.random_ratio(1, 8) {
             let retried = store.append(&at, id, vec![row(&text)]).await.unwrap();
-            assert_eq!(retried, parked);
+            assert_eq!(retried, position);
         }
         if seed.random_ratio(1, 20) {
-            let up_to = parked.first.saturating_sub(seed.random_range(0..30));
-            say(&format!("? {partition} {up_to}"));
-            store.remove(&at, up_to).await.unwrap();
-            say(&format!("- {partition} {up_to}"));
+            let below = position.saturating_sub(seed.random_range(0..30));
+            say(&format!("? {partition} {below}"));
+            store.remove(&at, below).await.unwrap();
+            say(&format!("- {partition} {below}"));
         }
     }
 }
@@ -137,12 +137,12 @@ async fn check(directory: &Path, said: &BTreeMap<i32, Said>) {
     assert!(store.damaged().await.unwrap().is_empty());
     for (partition, said) in said {
         let found = crate::rows::read_all(&store, &place("orders", Some(*partition))).await;
-        let numbers: Vec<u64> = found.iter().map(|row| row.number).collect();
+        let numbers: Vec<u64> = found.iter().map(|row| row.position).collect();
         assert!(
             numbers.is_sorted_by(|one, next| one < next),
             "none twice, in order"
         );
-        let found: BTreeMap<u64, String> = found.iter().map(|row| (row.number, text(row))).collect();
+        let found: BTreeMap<u64, String> = found.iter().map(|row| (row.position, text(row))).collect();
         let begun: Vec<&str> = found
             .values()
             .map(|text| &text[..text.rfind('.').unwrap()])
@@ -152,13 +152,10 @@ async fn check(directory: &Path, said: &BTreeMap<i32, Said>) {
         once.dedup();
         assert_eq!(once.len(), begun.len(), "a retried append is one");
         assert!(
-            found.keys().all(|number| *number > said.removed),
+            found.keys().all(|number| *number >= said.removed),
             "removed rows stay removed"
         );
-        for (number, text) in said
-            .acknowledged
-            .range(said.removed.max(said.maybe_removed) + 1..)
-        {
+        for (number, text) in said.acknowledged.range(said.removed.max(said.maybe_removed)..) {
             assert_eq!(found.get(number), Some(text), "row {number} was acknowledged");
         }
     }

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_event::{EventId, TopicId, TopicName};
-use evenkeel_flow::Stamp;
-use evenkeel_store::{AppendId, Kind, Place, Row, Standby, StoredRow, StoredStamp};
+use evenkeel_flow::session::StampedRange;
+use evenkeel_flow::{Stamp, Stamping};
+use evenkeel_store::{AppendId, Kind, Place, Row, Standby, StoredRow};
 
 pub(crate) fn place(topic: &str, partition: Option<i32>) -> Place {
     Place {
         topic: TopicName::new(topic).unwrap(),
-        topic_id: TopicId([7; 16]),
         partition,
     }
 }
@@ -18,11 +18,10 @@ pub(crate) fn row(text: &str) -> Row {
     Row {
         kind: Kind::Event,
         records: Bytes::from(text.to_owned()),
-        events: 1,
+        count: 1,
         ids: vec![EventId::new(&format!("id-{text:.20}")).unwrap()],
         appended_at: Timestamp::from_millis(1_000),
-        stamp: None,
-        possible_double: false,
+        stamping: None,
     }
 }
 
@@ -30,20 +29,34 @@ pub(crate) fn rows(texts: &[&str]) -> Vec<Row> {
     texts.iter().map(|text| row(text)).collect()
 }
 
+/// A row of `count` records.
+pub(crate) fn batch(text: &str, count: u32) -> Row {
+    Row { count, ..row(text) }
+}
+
 pub(crate) fn append_id(number: u64) -> AppendId {
     AppendId { process: 1, number }
 }
 
-pub(crate) fn stamp(base_sequence: i32) -> StoredStamp {
-    StoredStamp {
+pub(crate) fn stamping(base_sequence: i32, count: i32) -> Stamping {
+    Stamping {
         stamp: Stamp {
             producer_id: 42,
             epoch: 1,
             base_sequence,
-            count: 2,
+            count,
         },
-        first_sent_at: Timestamp::from_millis(5_000),
-        search_from: 99,
+        at: Timestamp::from_millis(5_000),
+        topic_id: TopicId([7; 16]),
+        search_from: Some(99),
+        possible_double: false,
+    }
+}
+
+pub(crate) fn stamped(position: u64, base_sequence: i32, count: i32) -> StampedRange {
+    StampedRange {
+        position,
+        stamping: stamping(base_sequence, count),
     }
 }
 
@@ -53,14 +66,14 @@ pub(crate) fn text(row: &StoredRow) -> String {
 
 /// Everything that a place holds, read in small pieces.
 pub(crate) async fn read_all(store: &dyn Standby, place: &Place) -> Vec<StoredRow> {
-    let (mut all, mut after) = (Vec::new(), 0);
+    let (mut all, mut from) = (Vec::new(), 0);
     loop {
-        let piece = store.read(place, after, 100).await.unwrap();
-        let Some(last) = piece.last() else {
+        let piece = store.read(place, from, 100).await.unwrap();
+        let Some(last) = piece.rows.last() else {
             return all;
         };
-        after = last.number;
-        all.extend(piece);
+        from = last.position + u64::from(last.row.count);
+        all.extend(piece.rows);
     }
 }
 
