@@ -1,1 +1,17 @@
 #![doc = include_str!("../README.md")]
+
+pub mod admin;
+mod append;
+pub mod batch;
+mod cluster;
+pub mod config;
+mod connection;
+mod error;
+pub mod fetch;
+mod produce;
+pub mod token;
+
+pub use cluster::{Cluster, Leader, Metadata, Node, Partition, Topic};
+pub use config::{Kafka, Secret};
+pub use error::Error;
+pub use produce::{Outcome, Outgoing, ProducerId, Sent};

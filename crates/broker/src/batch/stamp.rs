@@ -1,0 +1,74 @@
+//! The stamp in a finished batch's header.
+
+use evenkeel_flow::Stamp;
+
+use super::{
+    COUNT_AT, CRC_AT, EPOCH_AT, Error, HEADER_BYTES, PRODUCER_ID_AT, SEQUENCE_AT, checksum, i16_at, i32_at,
+    i64_at, put,
+};
+
+/// Writes `stamp` into a finished batch, in place; its records stay as they are.
+///
+/// # Errors
+/// When `batch` is no batch, or the stamp counts other records than it has.
+pub fn write_stamp(batch: &mut [u8], stamp: &Stamp) -> Result<(), Error> {
+    if batch.len() < HEADER_BYTES {
+        return Err(Error::NotABatch);
+    }
+    let records = i32_at(batch, COUNT_AT).ok_or(Error::NotABatch)?;
+    if records != stamp.count {
+        return Err(Error::Count {
+            stamped: stamp.count,
+            records,
+        });
+    }
+    put(batch, PRODUCER_ID_AT, &stamp.producer_id.to_be_bytes())?;
+    put(batch, EPOCH_AT, &stamp.epoch.to_be_bytes())?;
+    put(batch, SEQUENCE_AT, &stamp.base_sequence.to_be_bytes())?;
+    let crc = checksum(batch)?;
+    put(batch, CRC_AT, &crc.to_be_bytes())
+}
+
+/// The stamp of a finished batch; `None` when it has none.
+#[must_use]
+pub fn read_stamp(batch: &[u8]) -> Option<Stamp> {
+    let stamp = Stamp {
+        producer_id: i64_at(batch, PRODUCER_ID_AT)?,
+        epoch: i16_at(batch, EPOCH_AT)?,
+        base_sequence: i32_at(batch, SEQUENCE_AT)?,
+        count: i32_at(batch, COUNT_AT)?,
+    };
+    (stamp.producer_id >= 0 && stamp.epoch >= 0 && stamp.base_sequence >= 0).then_some(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Batches, Builder, Compression};
+    use evenkeel_event::clock::Timestamp;
+
+    #[test]
+    fn a_stamp_is_written_in_place_and_the_records_stay() {
+        let mut builder = Builder::new(1 << 20);
+        for value in [b"a", b"b"] {
+            builder
+                .push(None, Some(value), &[], Timestamp::from_millis(5))
+                .unwrap();
+        }
+        let encoded = builder.finish(Compression::None).unwrap();
+        let stamp = Stamp {
+            producer_id: 77,
+            epoch: 3,
+            base_sequence: 41,
+            count: 2,
+        };
+        let bytes = encoded.stamp(&stamp).unwrap();
+        assert_eq!(read_stamp(&bytes), Some(stamp));
+        let batch = Batches::new(bytes.clone()).next().unwrap().unwrap();
+        let records = batch.open(1 << 20).unwrap();
+        let values: Vec<_> = records.iter().filter_map(|record| record.value).collect();
+        assert_eq!(values, [b"a", b"b"]);
+        let wrong = Stamp { count: 3, ..stamp };
+        assert!(write_stamp(&mut bytes.to_vec(), &wrong).is_err());
+    }
+}

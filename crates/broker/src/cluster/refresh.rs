@@ -1,0 +1,170 @@
+//! Keeps what is known of the cluster up to date, and asks whoever can answer.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use evenkeel_event::TopicName;
+use evenkeel_event::backoff::Backoff;
+use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::protocol::{Request, StrBytes};
+
+use super::{Inner, Leader};
+use crate::error::Error;
+use evenkeel_event::TopicPartition;
+
+/// How long the cluster is held at a time while nothing happens; a dropped cluster ends this task within it.
+const HOLD_MAX: Duration = Duration::from_millis(200);
+
+/// Asks for metadata when something is suspect, while a leader is missing, and when what is known is old.
+pub(super) async fn run(cluster: Weak<Inner>) {
+    let mut rounds = 0_u32;
+    let mut waited = Duration::ZERO;
+    while let Some(inner) = cluster.upgrade() {
+        let idle = Duration::from_millis(inner.kafka.metadata_max_age_ms);
+        let missing = rounds > 0 || leader_missing(&inner);
+        let wait = if missing {
+            Backoff::RECONNECT.wait(rounds.max(1), rand::random())
+        } else {
+            idle.saturating_sub(waited).min(HOLD_MAX)
+        };
+        let told = tokio::time::timeout(wait, inner.refresh.notified()).await.is_ok();
+        waited += wait;
+        if !told && !missing && waited < idle {
+            continue;
+        }
+        waited = Duration::ZERO;
+        try_suspects(&inner);
+        let refreshed = inner.refresh().await.is_ok();
+        rounds = if refreshed && !leader_missing(&inner) {
+            0
+        } else {
+            rounds.saturating_add(1)
+        };
+    }
+}
+
+/// Reaches for nodes whose connections broke, so that those who wait for their partitions learn whether they are gone.
+fn try_suspects(inner: &Arc<Inner>) {
+    let suspects = std::mem::take(&mut *inner.lock_suspects());
+    for node in suspects {
+        let inner = inner.clone();
+        // What comes of it is noted by the attempt itself.
+        tokio::spawn(async move { drop(inner.connection(&inner.shared, node).await) });
+    }
+}
+
+fn leader_missing(inner: &Inner) -> bool {
+    let metadata = inner.metadata.borrow();
+    metadata.topics.values().any(|topic| {
+        topic.partitions.iter().any(|partition| {
+            let partition = TopicPartition::new(topic.name.clone(), partition.index);
+            metadata.leader(&partition) == Leader::Gone
+        })
+    })
+}
+
+impl Inner {
+    /// Asks for `topics` and takes the answer in.
+    pub(super) async fn ask_metadata(self: &Arc<Self>, topics: &BTreeSet<TopicName>) -> Result<(), Error> {
+        let named = |name: &TopicName| {
+            MetadataRequestTopic::default().with_name(Some(StrBytes::from_string(name.to_string()).into()))
+        };
+        let request = MetadataRequest::default()
+            .with_topics(Some(topics.iter().map(named).collect()))
+            .with_allow_auto_topic_creation(false);
+        let response = self.ask(&request).await?;
+        let refused = response
+            .topics
+            .iter()
+            .find(|topic| !matches!(topic.error_code, 0 | 3 | 5 | 100));
+        let refused = refused.map(|topic| {
+            let name = topic
+                .name
+                .as_ref()
+                .map_or_else(String::new, |name| name.to_string());
+            Error::check(topic.error_code, "Metadata", name, None)
+        });
+        self.metadata.send_if_modified(|known| {
+            let mut changed = (**known).clone();
+            changed.merge(response);
+            if changed == **known {
+                return false;
+            }
+            *known = Arc::new(changed);
+            true
+        });
+        self.forget_what_is_gone();
+        self.refreshed.fetch_add(1, Ordering::AcqRel);
+        refused.unwrap_or(Ok(()))
+    }
+
+    /// Topics that were deleted are asked for no more; connections to nodes that left are closed.
+    fn forget_what_is_gone(&self) {
+        let known = self.metadata.borrow().clone();
+        self.lock_topics().retain(|topic| known.topic(topic).is_some());
+        let keep = |node: i32| node < 0 || known.nodes.contains_key(&node);
+        self.shared.retain(keep);
+        self.produce.retain(keep);
+    }
+
+    /// Asks the first broker that answers: those with a connection, then those that are up, then all.
+    pub(super) async fn ask<R: Request>(self: &Arc<Self>, request: &R) -> Result<R::Response, Error> {
+        let mut failures: Vec<Error> = Vec::new();
+        for node in self.candidates() {
+            let answered = match self.connection(&self.shared, node).await {
+                Ok(connection) => connection.call(request, self.kafka.request_timeout()).await,
+                Err(error) => Err(error),
+            };
+            match answered {
+                Ok(response) => return Ok(response),
+                // Another broker of the cluster would say the same.
+                Err(error @ (Error::Unsupported { .. } | Error::Config(_))) => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(telling(failures))
+    }
+
+    fn candidates(&self) -> Vec<i32> {
+        let known = self.metadata.borrow().clone();
+        let mut nodes: Vec<i32> = known.nodes.keys().copied().collect();
+        nodes.sort_by_key(|node| (self.shared.ready(*node).is_none(), known.down.contains(node)));
+        let settings = i32::try_from(self.kafka.brokers.len()).unwrap_or(i32::MAX);
+        nodes.extend((1..=settings).map(|position| -position));
+        nodes
+    }
+}
+
+/// The most telling of several failures: a refusal says more than silence, which names all who were silent.
+fn telling(mut failures: Vec<Error>) -> Error {
+    if let Some(position) = failures.iter().position(|error| !error.is_outage()) {
+        return failures.swap_remove(position);
+    }
+    if failures.len() == 1
+        && let Some(only) = failures.pop()
+    {
+        return only;
+    }
+    let mut addresses: Vec<String> = Vec::new();
+    let mut reason = "no address is known".to_owned();
+    for error in failures {
+        if let Error::Unreachable { address, .. }
+        | Error::Disconnected { address, .. }
+        | Error::TimedOut { address, .. } = &error
+            && !addresses.contains(address)
+        {
+            addresses.push(address.clone());
+        }
+        reason = match error {
+            Error::Unreachable { reason, .. } | Error::Disconnected { reason, .. } => reason,
+            other => other.to_string(),
+        };
+    }
+    Error::Unreachable {
+        address: addresses.join(", "),
+        reason,
+    }
+}

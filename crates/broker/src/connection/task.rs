@@ -1,0 +1,228 @@
+//! The task that owns a connection's socket.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::wire::CORRELATION_AT;
+
+/// Largest answer that is accepted, bytes. Fetches ask for less.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Requests that wait for their answers on one connection.
+const IN_FLIGHT_MAX: usize = 256;
+
+const WAITING: u8 = 0;
+const WRITTEN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+/// Whether a request is written or given up: exactly one of the two happens, whoever is first.
+#[derive(Debug, Clone)]
+pub(super) struct Turn(Arc<AtomicU8>);
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicU8::new(WAITING)))
+    }
+
+    /// Takes the turn to write; false when the caller has given up.
+    fn write(&self) -> bool {
+        self.take(WRITTEN)
+    }
+
+    /// Gives up; false when the request is written, or about to be.
+    pub(super) fn give_up(&self) -> bool {
+        self.take(GIVEN_UP)
+    }
+
+    fn take(&self, state: u8) -> bool {
+        self.0
+            .compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// A request to be written, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) frame: BytesMut,
+    pub(super) turn: Turn,
+    pub(super) reply: Reply,
+}
+
+type Reply = oneshot::Sender<Result<Bytes, String>>;
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nobody held it any more.
+    Unused,
+    /// It broke: the node may be gone.
+    Broken,
+}
+
+/// Requests that are written and wait, oldest first.
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Mutex<VecDeque<(i32, Reply)>>,
+    shorter: Notify,
+}
+
+impl Waiting {
+    fn with<T>(&self, change: impl FnOnce(&mut VecDeque<(i32, Reply)>) -> T) -> T {
+        change(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn len(&self) -> usize {
+        self.with(|list| list.len())
+    }
+}
+
+/// Carries requests and answers until the socket closes, someone gives it up, or nobody holds the connection.
+pub(super) async fn run<S>(socket: S, mut commands: mpsc::Receiver<Command>, give_up: Arc<Notify>) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (reader, writer) = tokio::io::split(socket);
+    let waiting = Waiting::default();
+    let reason = {
+        let mut reading = std::pin::pin!(read(reader, &waiting));
+        tokio::select! {
+            reason = &mut reading => reason,
+            () = give_up.notified() => "an earlier request was not answered in time".to_owned(),
+            written = write(writer, &mut commands, &waiting) => match written {
+                Err(reason) => reason,
+                // Nobody holds the connection any more: what waits is still answered.
+                Ok(()) => tokio::select! {
+                    reason = &mut reading => reason,
+                    () = all_answered(&waiting) => String::new(),
+                },
+            },
+        }
+    };
+    commands.close();
+    waiting.with(|list| {
+        for (_, reply) in list.drain(..) {
+            // The caller may be gone: nobody is left to be told.
+            drop(reply.send(Err(reason.clone())));
+        }
+    });
+    while let Ok(command) = commands.try_recv() {
+        drop(command.reply.send(Err(reason.clone())));
+    }
+    if reason.is_empty() {
+        End::Unused
+    } else {
+        End::Broken
+    }
+}
+
+async fn all_answered(waiting: &Waiting) {
+    loop {
+        let shorter = waiting.shorter.notified();
+        if waiting.len() == 0 {
+            return;
+        }
+        shorter.await;
+    }
+}
+
+/// Writes requests in the order in which they come; flushes when none is ready.
+async fn write<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    commands: &mut mpsc::Receiver<Command>,
+    waiting: &Waiting,
+) -> Result<(), String> {
+    let mut correlation = 0_i32;
+    while let Some(command) = commands.recv().await {
+        let mut next = Some(command);
+        while let Some(Command {
+            mut frame,
+            turn,
+            reply,
+        }) = next.take()
+        {
+            while waiting.len() >= IN_FLIGHT_MAX {
+                let shorter = waiting.shorter.notified();
+                if waiting.len() >= IN_FLIGHT_MAX {
+                    writer.flush().await.map_err(|error| error.to_string())?;
+                    shorter.await;
+                }
+            }
+            if turn.write() {
+                correlation = correlation.wrapping_add(1) & i32::MAX;
+                if let Some(place) = frame.get_mut(CORRELATION_AT..CORRELATION_AT + 4) {
+                    place.copy_from_slice(&correlation.to_be_bytes());
+                }
+                waiting.with(|list| list.push_back((correlation, reply)));
+                writer
+                    .write_all(&frame)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+            next = commands.try_recv().ok();
+        }
+        writer.flush().await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Reads answers and gives each to the oldest request; ends with the reason why there are no more.
+async fn read<R: AsyncRead + Unpin>(mut reader: R, waiting: &Waiting) -> String {
+    loop {
+        match read_frame(&mut reader).await {
+            Ok(frame) => {
+                let correlation = frame.clone().try_get_i32().unwrap_or(-1);
+                let Some((expected, reply)) = waiting.with(VecDeque::pop_front) else {
+                    return "an answer that nobody asked for".to_owned();
+                };
+                waiting.shorter.notify_waiters();
+                if expected != correlation {
+                    let reason = format!("the answer to {correlation} came where that to {expected} was due");
+                    drop(reply.send(Err(reason.clone())));
+                    return reason;
+                }
+                // The caller may have given up waiting; the answer is then of no use to anybody.
+                drop(reply.send(Ok(frame)));
+            }
+            Err(reason) => return reason,
+        }
+    }
+}
+
+/// Reads one length-prefixed frame.
+pub(super) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Bytes, String> {
+    let length = reader.read_i32().await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "it closed".to_owned(),
+        _ => error.to_string(),
+    })?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if !(4..=ANSWER_BYTES_MAX).contains(&length) {
+        // 0x15 0x03 is the beginning of a TLS alert.
+        let hint = if length >> 16 == 0x1503 {
+            "; the listener wants TLS: set kafka.tls"
+        } else {
+            ""
+        };
+        return Err(format!("a frame of {length} bytes is not Kafka's{hint}"));
+    }
+    // What comes decides how much memory is taken, not what is promised.
+    let mut frame = BytesMut::with_capacity(length.min(1 << 20));
+    let mut rest = reader.take(length as u64);
+    while frame.len() < length {
+        if frame.capacity() == frame.len() {
+            frame.reserve((length - frame.len()).min(frame.len()));
+        }
+        let read = rest
+            .read_buf(&mut frame)
+            .await
+            .map_err(|error| error.to_string())?;
+        if read == 0 {
+            return Err("it closed within an answer".to_owned());
+        }
+    }
+    Ok(frame.freeze())
+}

@@ -1,0 +1,12 @@
+//! One conformance suite over every broker that Evenkeel runs on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    reason = "tests panic to fail"
+)]
+
+mod brokers;
+mod topics;
