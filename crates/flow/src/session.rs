@@ -20,12 +20,13 @@
 //! range of positions; a stamp covers a range and is exact: what was stamped together is read together.
 
 mod answered;
+pub(crate) mod append;
 mod decide;
 mod drain;
 mod identity;
-mod in_flight;
+pub(crate) mod in_flight;
 mod input;
-mod join;
+pub(crate) mod join;
 mod lane;
 mod order;
 mod park;

@@ -1,7 +1,5 @@
 //! A stamped batch from its stamping until it is on the log, gone to a dead letter, or durably removed.
 
-use std::time::Duration;
-
 use super::{Claim, Order, Outcome, Payload};
 use crate::Stamping;
 use crate::answer::Refusal;
@@ -66,10 +64,10 @@ pub(super) enum State {
 
 /// Part of a batch that a claim covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
+pub(crate) struct Share {
     /// Index of the first record within the batch.
-    pub(super) at: i32,
-    pub(super) claim: Claim,
+    pub(crate) at: i32,
+    pub(crate) claim: Claim,
 }
 
 impl<P: Payload> InFlight<P> {
@@ -133,7 +131,7 @@ impl<P: Payload> InFlight<P> {
 }
 
 /// A number of records as a distance between positions.
-pub(super) fn records(count: i32) -> u64 {
+pub(crate) fn records(count: i32) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
 
@@ -162,13 +160,4 @@ fn split_shares(shares: Vec<Share>, at: i32) -> (Vec<Share>, Vec<Share>) {
         }
     }
     (first, second)
-}
-
-/// A batch that waits unstamped.
-#[derive(Debug, Clone)]
-pub(super) struct Waiting<P> {
-    pub(super) payload: P,
-    pub(super) shares: Vec<Share>,
-    /// When it was published, on the monotonic clock.
-    pub(super) since: Duration,
 }

@@ -11,59 +11,10 @@
 
 use std::time::Duration;
 
-use super::in_flight::{Home, Share, State, Waiting, records};
+use super::append::{Append, acknowledge, fail_shares, park_shares};
+use super::in_flight::{Home, State, records};
 use super::partition::{Leader, Mode, Numbers};
-use super::{Claim, Now, Order, Outcome, Partition, Payload, Reason, StoreResult};
-use crate::Stamping;
-
-/// An append that is not decided.
-#[derive(Debug)]
-pub(super) struct Append<P> {
-    number: u64,
-    /// What was in flight when it was ordered, as it was then.
-    stamped: Vec<(Stamping, P)>,
-    waiting: Vec<Waiting<P>>,
-    /// Set while its fate is unknown: when it is ordered again.
-    unknown: Option<Unknown>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Unknown {
-    retry_at: Duration,
-    failures: u32,
-    is_ordered: bool,
-}
-
-impl<P: Payload> Append<P> {
-    pub(super) fn is_told_failed(&self) -> bool {
-        self.unknown.is_some()
-    }
-
-    pub(super) fn join(&mut self, claim: Claim, id: &P::Id) -> bool {
-        if self.unknown.is_none() {
-            return false;
-        }
-        let found = self
-            .waiting
-            .iter_mut()
-            .find_map(|batch| Some((batch.payload.find(id)?, batch)));
-        let Some((at, batch)) = found else { return false };
-        batch.shares.push(Share { at, claim });
-        true
-    }
-
-    fn order(&self) -> Order<P> {
-        let stamped = self
-            .stamped
-            .iter()
-            .map(|(stamping, payload)| (Some(*stamping), payload.clone()));
-        let waiting = self.waiting.iter().map(|batch| (None, batch.payload.clone()));
-        Order::Append {
-            append: self.number,
-            batches: stamped.chain(waiting).collect(),
-        }
-    }
-}
+use super::{Now, Order, Outcome, Partition, Payload, Reason, StoreResult};
 
 impl<P: Payload> Partition<P> {
     /// Chooses between sending directly and parking.
@@ -143,51 +94,34 @@ impl<P: Payload> Partition<P> {
                 stamped.push((batch.stamping, batch.payload.clone()));
             }
         }
-        self.waiting_bytes = 0;
-        let append = Append {
-            number: Numbers::next(&mut self.numbers.append),
-            stamped,
-            waiting: self.waiting.drain(..).collect(),
-            unknown: None,
-        };
-        orders.push(append.order());
+        let number = Numbers::next(&mut self.numbers.append);
+        let append = Append::new(number, stamped, self.waiting.take_all());
+        orders.push(order(&append));
         self.append = Some(append);
     }
 
     fn repeat_append(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
-        let Some(append) = &mut self.append else { return };
-        if let Some(unknown) = &mut append.unknown
-            && !unknown.is_ordered
-            && now.elapsed >= unknown.retry_at
+        if let Some(append) = &mut self.append
+            && append.is_due(now.elapsed)
         {
-            unknown.is_ordered = true;
-            orders.push(append.order());
+            orders.push(order(append));
         }
     }
 
     /// While the store does not say whether it has an append, nothing can be parked behind it.
     fn fail_what_waits_too_long(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
-        if !self.append.as_ref().is_some_and(Append::is_told_failed) {
+        if !self.append.as_ref().is_some_and(Append::is_unknown) {
             return;
         }
-        while let Some(batch) = self.waiting.front()
-            && now.elapsed >= batch.since + self.settings.out_after
-        {
-            let Some(mut batch) = self.pop_waiting() else {
-                return;
-            };
-            fail(&mut batch.shares, false, Reason::StandbyUnknown, orders);
+        while let Some(mut batch) = self.waiting.pop_older(now.elapsed, self.settings.out_after) {
+            orders.extend(fail_shares(&mut batch.shares, false, Reason::StandbyUnknown).map(acknowledge));
         }
     }
 
     pub(super) fn append_wake(&self) -> Option<Duration> {
-        let unknown = self.append.as_ref()?.unknown?;
-        let oldest = self
-            .waiting
-            .front()
-            .map(|batch| batch.since + self.settings.out_after);
-        let retry = (!unknown.is_ordered).then_some(unknown.retry_at);
-        [retry, oldest].into_iter().flatten().min()
+        let append = self.append.as_ref().filter(|append| append.is_unknown())?;
+        let oldest = self.waiting.oldest().map(|since| since + self.settings.out_after);
+        [append.retry_at(), oldest].into_iter().flatten().min()
     }
 
     pub(super) fn appended(
@@ -211,22 +145,23 @@ impl<P: Payload> Partition<P> {
         if self.lane.is_empty() {
             self.lane.start_at(position);
         }
-        let mut at = position;
+        let (mut at, is_told_failed) = (position, append.is_unknown());
         for batch in self
             .flight
             .iter_mut()
             .filter(|batch| batch.home == Home::Appending)
         {
             batch.home = Home::Stored(at);
-            park_shares(&mut batch.shares, at, orders);
+            orders.extend(park_shares(&mut batch.shares, at).map(acknowledge));
             at += records(batch.payload.count());
             self.lane.read_to = at;
         }
         for mut batch in append.waiting {
-            park_shares(&mut batch.shares, at, orders);
+            orders.extend(park_shares(&mut batch.shares, at).map(acknowledge));
             let end = at + records(batch.payload.count());
-            if append.unknown.is_some() {
-                self.settle(batch.payload, Outcome::Parked { position: at });
+            if is_told_failed {
+                self.settled
+                    .remember(batch.payload, Outcome::Parked { position: at });
             }
             at = end;
         }
@@ -242,11 +177,11 @@ impl<P: Payload> Partition<P> {
             batch.home = Home::Memory;
             if !batch.is_done() {
                 batch.told_failed = true;
-                fail(&mut batch.shares, true, Reason::StandbyRefused, orders);
+                orders.extend(fail_shares(&mut batch.shares, true, Reason::StandbyRefused).map(acknowledge));
             }
         }
         for mut batch in append.waiting {
-            fail(&mut batch.shares, false, Reason::StandbyRefused, orders);
+            orders.extend(fail_shares(&mut batch.shares, false, Reason::StandbyRefused).map(acknowledge));
         }
         if self.needs_store() {
             self.back_off(now);
@@ -261,38 +196,20 @@ impl<P: Payload> Partition<P> {
         {
             if !batch.is_done() {
                 batch.told_failed = true;
-                fail(&mut batch.shares, true, Reason::StandbyUnknown, orders);
+                orders.extend(fail_shares(&mut batch.shares, true, Reason::StandbyUnknown).map(acknowledge));
             }
         }
         for batch in &mut append.waiting {
-            fail(&mut batch.shares, true, Reason::StandbyUnknown, orders);
+            orders.extend(fail_shares(&mut batch.shares, true, Reason::StandbyUnknown).map(acknowledge));
         }
-        let failures = append
-            .unknown
-            .map_or(1, |unknown| unknown.failures.saturating_add(1));
-        append.unknown = Some(Unknown {
-            retry_at: now.elapsed + self.settings.backoff.wait(failures, u8::MAX),
-            failures,
-            is_ordered: false,
-        });
+        append.become_unknown(now.elapsed, &self.settings);
         self.append = Some(append);
     }
 }
 
-fn park_shares<P>(shares: &mut Vec<Share>, position: u64, orders: &mut Vec<Order<P>>) {
-    for Share { at, claim } in shares.drain(..) {
-        let position = position + records(at);
-        let outcome = Outcome::Parked { position };
-        orders.push(Order::Acknowledge { claim, outcome });
-    }
-}
-
-fn fail<P>(shares: &mut Vec<Share>, may_have_landed: bool, reason: Reason, orders: &mut Vec<Order<P>>) {
-    for Share { claim, .. } in shares.drain(..) {
-        let outcome = Outcome::Failed {
-            may_have_landed,
-            reason,
-        };
-        orders.push(Order::Acknowledge { claim, outcome });
+fn order<P: Payload>(append: &Append<P>) -> Order<P> {
+    Order::Append {
+        append: append.number,
+        batches: append.batches(),
     }
 }

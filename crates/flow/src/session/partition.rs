@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use evenkeel_event::TopicId;
 
+use super::append::{Append, Queue, whole};
 use super::identity::Identities;
-use super::in_flight::{InFlight, Share, Waiting};
+use super::in_flight::InFlight;
 use super::join::Settled;
 use super::lane::Lane;
-use super::park::Append;
-use super::{Claim, Input, Now, Order, Outcome, Payload, Reason, Settings, Ticket};
+use super::{Input, Now, Order, Outcome, Payload, Reason, Settings, Ticket};
 use crate::answer::Trouble;
 
 /// The produce session of one partition. See the [module](super) for its contract with the shell.
@@ -23,13 +23,12 @@ pub struct Partition<P> {
     pub(super) settings: Settings,
     pub(super) closed: bool,
     pub(super) mode: Mode,
-    pub(super) waiting: VecDeque<Waiting<P>>,
-    pub(super) waiting_bytes: usize,
+    pub(super) waiting: Queue<P>,
     pub(super) flight: VecDeque<InFlight<P>>,
     pub(super) append: Option<Append<P>>,
     pub(super) lane: Lane<P>,
     pub(super) identities: Identities,
-    pub(super) settled: VecDeque<Settled<P>>,
+    pub(super) settled: Settled<P>,
     pub(super) broker: Broker,
     pub(super) health: Health,
     pub(super) numbers: Numbers,
@@ -101,13 +100,12 @@ impl<P: Payload> Partition<P> {
             settings,
             closed: false,
             mode: Mode::Open,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            waiting: Queue::default(),
             flight: VecDeque::new(),
             append: None,
             lane: Lane::default(),
             identities: Identities::default(),
-            settled: VecDeque::new(),
+            settled: Settled::new(settings.settled_batches_max),
             broker: Broker::default(),
             health: Health::default(),
             numbers: Numbers::default(),
@@ -143,9 +141,7 @@ impl<P: Payload> Partition<P> {
     /// True while another batch may be published.
     #[must_use]
     pub fn can_take(&self) -> bool {
-        !self.closed
-            && self.waiting.len() < self.settings.waiting_batches_max
-            && self.waiting_bytes < self.settings.waiting_bytes_max
+        !self.closed && self.waiting.has_room(&self.settings)
     }
 
     /// True when every caller is answered and nothing that they were promised is in memory alone: the process may end.
@@ -163,11 +159,7 @@ impl<P: Payload> Partition<P> {
     }
 
     fn take(&mut self, now: Now, ticket: Ticket, payload: P, orders: &mut Vec<Order<P>>) {
-        let claim = Claim {
-            ticket,
-            first: 0,
-            count: payload.count(),
-        };
+        let claim = whole(ticket, payload.count());
         if !self.can_take() {
             let reason = if self.closed {
                 Reason::Closed
@@ -181,12 +173,7 @@ impl<P: Payload> Partition<P> {
             orders.push(Order::Acknowledge { claim, outcome });
             return;
         }
-        self.waiting_bytes += payload.bytes();
-        self.waiting.push_back(Waiting {
-            payload,
-            shares: vec![Share { at: 0, claim }],
-            since: now.elapsed,
-        });
+        self.waiting.push(now.elapsed, claim, payload);
     }
 
     fn leader_known(&mut self, topic_id: TopicId) {

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use evenkeel_event::TopicId;
 
-use super::in_flight::{Attempt, Home, InFlight, State, Waiting};
+use super::append::Waiting;
+use super::in_flight::{Attempt, Home, InFlight, State};
 use super::partition::{Mode, Numbers};
 use super::{Now, Order, Partition, Payload};
 use crate::{Stamp, Stamping};
@@ -70,7 +71,7 @@ impl<P: Payload> Partition<P> {
             if self.ask_for_identity(orders) || !self.may_stamp(now) {
                 return;
             }
-            let Some(Waiting { payload, shares, .. }) = self.pop_waiting() else {
+            let Some(Waiting { payload, shares, .. }) = self.waiting.pop() else {
                 return;
             };
             let Some(stamping) = self.stamp_own(now, payload.count()) else {
@@ -170,11 +171,5 @@ impl<P: Payload> Partition<P> {
         stamping.topic_id == self.broker.topic_id
             || stamping.topic_id == TopicId::UNKNOWN
             || self.broker.topic_id == TopicId::UNKNOWN
-    }
-
-    pub(super) fn pop_waiting(&mut self) -> Option<Waiting<P>> {
-        let batch = self.waiting.pop_front()?;
-        self.waiting_bytes -= batch.payload.bytes().min(self.waiting_bytes);
-        Some(batch)
     }
 }
