@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::measure;
 use super::model::{Kind, Schema, TypeId};
-use super::parse::{NESTING_MAX, Place};
+use super::parse::{NESTING_MAX, Place, WEIGHT_MAX};
 use super::parse_error::ParseError;
 
 /// Refuses a schema whose printed form nests too deep. Everything that walks a schema and stops at types it has
@@ -13,6 +14,15 @@ use super::parse_error::ParseError;
 pub(super) fn nesting(schema: &Schema) -> Result<(), ParseError> {
     let mut seen = HashSet::new();
     descend(schema, schema.root_id(), 0, &mut seen)
+}
+
+/// Refuses a schema of records within records that multiply: a value of no bytes could take ages to go through.
+pub(super) fn weight(schema: &Schema) -> Result<(), ParseError> {
+    let measures = measure::measure(schema);
+    match measures.get(schema.root_id().index()) {
+        Some(root) if root.weight > WEIGHT_MAX => Err(ParseError::TooHeavy),
+        _ => Ok(()),
+    }
 }
 
 fn descend(schema: &Schema, id: TypeId, level: usize, seen: &mut HashSet<TypeId>) -> Result<(), ParseError> {

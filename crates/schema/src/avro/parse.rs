@@ -14,6 +14,9 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Deepest nesting of the printed schema, in JSON objects and arrays. A record in a record adds three.
 pub const NESTING_MAX: usize = 120;
 
+/// Most fields of one value, those of records within records counted each time, array items and map values once.
+pub const WEIGHT_MAX: usize = 100_000;
+
 impl Schema {
     /// Reads a schema that refers to no other.
     ///
@@ -526,6 +529,7 @@ impl Parser {
             root,
         };
         check::nesting(&schema)?;
+        check::weight(&schema)?;
         check::unions(&schema, &self.unions)?;
         check::defaults(&schema, &self.defaults)?;
         Ok(schema)

@@ -1,4 +1,4 @@
-use super::parse::{NESTING_MAX, TEXT_BYTES_MAX};
+use super::parse::{NESTING_MAX, TEXT_BYTES_MAX, WEIGHT_MAX};
 
 /// Why a text is not an Avro schema: where, what, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,4 +41,9 @@ pub enum ParseError {
         "the schema nests deeper than {NESTING_MAX} levels of JSON; define inner types first and refer to them by name"
     )]
     TooDeep,
+    /// More than [`WEIGHT_MAX`] fields in one value.
+    #[error(
+        "a value of the schema has more than {WEIGHT_MAX} fields, those of records within records counted each time; split it up"
+    )]
+    TooHeavy,
 }

@@ -14,3 +14,4 @@ mod odd_texts;
 mod parse;
 mod schema_pairs;
 mod strictness;
+mod values;
