@@ -2,27 +2,38 @@
 
 mod api_versions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
 mod leader_epoch;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod produce;
+mod sync_group;
 
 use std::io;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-        DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-        ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
-        ResponseHeader,
+        ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+        DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+        FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+        LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+        OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader,
+        SyncGroupRequest,
     },
     protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes},
 };
@@ -192,8 +203,7 @@ pub(crate) async fn answer(
         },
         Ask::Versions => {
             let call = Call { version: 0, ..call };
-            encode::<kafka_protocol::messages::ApiVersionsRequest>(&call, &api_versions::unsupported())
-                .map(Some)
+            encode::<ApiVersionsRequest>(&call, &api_versions::unsupported()).map(Some)
         }
         Ask::Body(body) => answer_body(node, &call, body, closed).await.map(Some),
     }
@@ -206,9 +216,7 @@ async fn answer_body(
     closed: &CancellationToken,
 ) -> io::Result<Answer> {
     match call.key {
-        ApiKey::ApiVersions => {
-            encode::<kafka_protocol::messages::ApiVersionsRequest>(call, &api_versions::answer())
-        }
+        ApiKey::ApiVersions => encode::<ApiVersionsRequest>(call, &api_versions::answer()),
         ApiKey::Metadata => {
             encode::<MetadataRequest>(call, &metadata::answer(node, call, read(call, body)?).await)
         }
@@ -246,6 +254,43 @@ async fn answer_body(
         }
         ApiKey::DescribeCluster => {
             encode::<DescribeClusterRequest>(call, &describe_cluster::answer(node, &read(call, body)?))
+        }
+        _ => answer_group(node, call, body, closed).await,
+    }
+}
+
+async fn answer_group(
+    node: &Node,
+    call: &Call,
+    body: Bytes,
+    closed: &CancellationToken,
+) -> io::Result<Answer> {
+    match call.key {
+        ApiKey::JoinGroup => encode::<JoinGroupRequest>(
+            call,
+            &join_group::answer(node, call, read(call, body)?, closed).await,
+        ),
+        ApiKey::SyncGroup => {
+            encode::<SyncGroupRequest>(call, &sync_group::answer(node, read(call, body)?, closed).await)
+        }
+        ApiKey::Heartbeat => encode::<HeartbeatRequest>(call, &heartbeat::answer(node, &read(call, body)?)),
+        ApiKey::LeaveGroup => {
+            encode::<LeaveGroupRequest>(call, &leave_group::answer(node, call, read(call, body)?))
+        }
+        ApiKey::OffsetCommit => {
+            encode::<OffsetCommitRequest>(call, &offset_commit::answer(node, read(call, body)?).await)
+        }
+        ApiKey::OffsetFetch => {
+            encode::<OffsetFetchRequest>(call, &offset_fetch::answer(node, call, read(call, body)?))
+        }
+        ApiKey::ListGroups => {
+            encode::<ListGroupsRequest>(call, &list_groups::answer(node, &read(call, body)?))
+        }
+        ApiKey::DescribeGroups => {
+            encode::<DescribeGroupsRequest>(call, &describe_groups::answer(node, call, read(call, body)?))
+        }
+        ApiKey::DeleteGroups => {
+            encode::<DeleteGroupsRequest>(call, &delete_groups::answer(node, read(call, body)?).await)
         }
         _ => Err(io::Error::other(format!(
             "{:?} is advertised and not answered",

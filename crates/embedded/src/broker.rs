@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Config, Error,
+    groups::coordinator::Coordinator,
     node::Node,
     server,
     storage::writer::{self, Job, Opened},
@@ -64,6 +65,7 @@ pub async fn start(config: Config) -> Result<Broker, Error> {
         address,
         cluster,
         topics,
+        groups: Coordinator::start(&config, &tasks, stopping.clone()),
         offsets,
         request_bytes: Arc::new(Semaphore::new(permits(config.limits.requests_bytes))),
         fetch_bytes: Arc::new(Semaphore::new(permits(config.limits.fetches_bytes))),

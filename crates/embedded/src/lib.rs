@@ -5,6 +5,7 @@ mod broker;
 mod clock;
 mod config;
 mod error;
+mod groups;
 mod node;
 mod server;
 mod storage;

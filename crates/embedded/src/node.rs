@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Config,
+    groups::coordinator::Coordinator,
     storage::{
         batch::Refusal,
         offsets::Offsets,
@@ -34,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) cluster: String,
     pub(crate) topics: Arc<Topics>,
     pub(crate) offsets: Arc<Offsets>,
+    pub(crate) groups: Coordinator,
     /// Bytes of requests that may still be read.
     pub(crate) request_bytes: Arc<Semaphore>,
     /// Bytes of records that may still be put into answers.

@@ -1,1 +1,1 @@
-
+//! The broker over a real socket.
