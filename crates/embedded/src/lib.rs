@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod groups;
 mod node;
+pub mod proxy;
 mod server;
 mod storage;
 mod wire;
