@@ -8,6 +8,7 @@ pub mod config;
 mod connection;
 mod error;
 pub mod fetch;
+pub mod group;
 mod produce;
 pub mod token;
 

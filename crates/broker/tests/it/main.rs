@@ -9,4 +9,5 @@
 )]
 
 mod brokers;
+mod group_basics;
 mod topics;
