@@ -12,6 +12,9 @@ pub(super) async fn answer(node: &Node, request: InitProducerIdRequest) -> InitP
         let response = InitProducerIdResponse::default().with_error_code(error.code());
         response.with_producer_id(ProducerId(-1)).with_producer_epoch(-1)
     };
+    if request.transactional_id.as_ref().is_some_and(|id| id.is_empty()) {
+        return refused(ResponseError::InvalidRequest);
+    }
     if request.transactional_id.is_some() {
         // Every client takes this as final, where others make it try for ever.
         return refused(ResponseError::TransactionalIdAuthorizationFailed);

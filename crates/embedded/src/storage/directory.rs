@@ -15,7 +15,7 @@ const FORMAT: &str = "evenkeel-embedded 1";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -43,12 +43,21 @@ impl Directory {
         fs::create_dir_all(&topics).map_err(Error::io("create", &topics))?;
         Ok(Self {
             path: path.into(),
-            _lock: lock,
+            lock,
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being forked at this moment holds a copy of it.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(directory = %self.path.display(), %error, "the lock could not be given back");
+        }
     }
 }
 

@@ -146,7 +146,9 @@ fn frame_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let (length, rest) = bytes.get(at..)?.split_first_chunk()?;
     let (checksum, rest) = rest.split_first_chunk()?;
     let body = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    (crc32c::crc32c(body) == u32::from_be_bytes(*checksum)).then_some((body, FRAME_BYTES + body.len()))
+    // Zeros are no frame: nothing has the checksum 0 as well.
+    (!body.is_empty() && crc32c::crc32c(body) == u32::from_be_bytes(*checksum))
+        .then_some((body, FRAME_BYTES + body.len()))
 }
 
 /// A sound frame behind a broken one means that the broken one had been acknowledged.

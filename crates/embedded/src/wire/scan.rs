@@ -208,3 +208,262 @@ fn length(value: i32, name: &'static str) -> Result<Option<usize>, Malformed> {
             .map_err(|_| Malformed::Length(name)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use kafka_protocol::{messages::*, protocol::Decodable};
+    use proptest::prelude::*;
+
+    use super::super::shapes::SHAPES;
+    use super::*;
+
+    const ELEMENTS: u32 = 10_000;
+
+    /// Writes a body of a shape; what is free to choose is drawn from `choices`.
+    struct Writer {
+        bytes: Vec<u8>,
+        choices: std::vec::IntoIter<u8>,
+        version: i16,
+        flexible: bool,
+    }
+
+    impl Writer {
+        fn choose(&mut self, below: u8) -> u8 {
+            self.choices.next().unwrap_or(1) % below
+        }
+
+        fn varint(&mut self, mut value: u32) {
+            while value >= 0x80 {
+                self.bytes.push((value & 0x7f) as u8 | 0x80);
+                value >>= 7;
+            }
+            self.bytes.push(value as u8);
+        }
+
+        fn length(&mut self, length: u32, wide: bool) {
+            match (self.flexible, wide) {
+                (true, _) => self.varint(length + 1),
+                (false, true) => self.bytes.extend(length.to_be_bytes()),
+                (false, false) => self.bytes.extend((length as u16).to_be_bytes()),
+            }
+        }
+
+        fn fields(&mut self, fields: &'static [Field]) {
+            let version = self.version;
+            for field in fields
+                .iter()
+                .filter(|field| field.tag.is_none() && field.is_in(version))
+            {
+                self.value(&field.kind);
+            }
+            if self.flexible {
+                self.tags(fields);
+            }
+        }
+
+        fn tags(&mut self, fields: &'static [Field]) {
+            let known: Vec<_> = fields
+                .iter()
+                .filter(|field| field.tag.is_some() && field.is_in(self.version))
+                .collect();
+            let written: Vec<_> = known.into_iter().filter(|_| self.choose(2) == 1).collect();
+            let unknown = u32::from(self.choose(2));
+            self.varint(written.len() as u32 + unknown);
+            for field in written {
+                self.varint(field.tag.unwrap());
+                let outside = std::mem::take(&mut self.bytes);
+                self.value(&field.kind);
+                let inside = std::mem::replace(&mut self.bytes, outside);
+                self.varint(inside.len() as u32);
+                self.bytes.extend(inside);
+            }
+            if unknown == 1 {
+                self.bytes.extend([99, 2, 7, 7]);
+            }
+        }
+
+        fn value(&mut self, kind: &'static Kind) {
+            match kind {
+                Kind::Fixed(size) => {
+                    for place in 0..*size {
+                        let byte = self.choose(2) * u8::from(place + 1 == *size);
+                        self.bytes.push(byte);
+                    }
+                }
+                Kind::Text | Kind::Blob => {
+                    let length = u32::from(self.choose(4));
+                    self.length(length, matches!(kind, Kind::Blob));
+                    self.bytes.extend(vec![b'a'; length as usize]);
+                }
+                Kind::Nested(fields) => self.fields(fields),
+                Kind::ListOf(element) => {
+                    let count = u32::from(self.choose(3));
+                    self.length(count, true);
+                    for _ in 0..count {
+                        self.value(element);
+                    }
+                }
+            }
+        }
+    }
+
+    fn body(shape: &Shape, version: i16, choices: Vec<u8>) -> Vec<u8> {
+        let flexible = version >= shape.flexible;
+        let mut writer = Writer {
+            bytes: Vec::new(),
+            choices: choices.into_iter(),
+            version,
+            flexible,
+        };
+        writer.fields(shape.fields);
+        writer.bytes
+    }
+
+    fn scan(shape: &Shape, version: i16, bytes: &[u8]) -> Result<(), Malformed> {
+        Walk::new(bytes, ELEMENTS).body(shape, version)
+    }
+
+    /// What the decoder leaves, or its refusal.
+    fn decode(key: ApiKey, version: i16, bytes: &[u8]) -> Result<usize, String> {
+        fn all<R: Decodable>(bytes: &[u8], version: i16) -> Result<usize, String> {
+            let mut bytes = Bytes::copy_from_slice(bytes);
+            R::decode(&mut bytes, version)
+                .map(|_| bytes.len())
+                .map_err(|error| error.to_string())
+        }
+        let all = match key {
+            ApiKey::Produce => all::<ProduceRequest>,
+            ApiKey::Fetch => all::<FetchRequest>,
+            ApiKey::ListOffsets => all::<ListOffsetsRequest>,
+            ApiKey::Metadata => all::<MetadataRequest>,
+            ApiKey::OffsetCommit => all::<OffsetCommitRequest>,
+            ApiKey::OffsetFetch => all::<OffsetFetchRequest>,
+            ApiKey::FindCoordinator => all::<FindCoordinatorRequest>,
+            ApiKey::JoinGroup => all::<JoinGroupRequest>,
+            ApiKey::Heartbeat => all::<HeartbeatRequest>,
+            ApiKey::LeaveGroup => all::<LeaveGroupRequest>,
+            ApiKey::SyncGroup => all::<SyncGroupRequest>,
+            ApiKey::DescribeGroups => all::<DescribeGroupsRequest>,
+            ApiKey::ListGroups => all::<ListGroupsRequest>,
+            ApiKey::ApiVersions => all::<ApiVersionsRequest>,
+            ApiKey::CreateTopics => all::<CreateTopicsRequest>,
+            ApiKey::DeleteTopics => all::<DeleteTopicsRequest>,
+            ApiKey::DeleteRecords => all::<DeleteRecordsRequest>,
+            ApiKey::InitProducerId => all::<InitProducerIdRequest>,
+            ApiKey::OffsetForLeaderEpoch => all::<OffsetForLeaderEpochRequest>,
+            ApiKey::DescribeConfigs => all::<DescribeConfigsRequest>,
+            ApiKey::DescribeCluster => all::<DescribeClusterRequest>,
+            ApiKey::DeleteGroups => all::<DeleteGroupsRequest>,
+            other => panic!("{other:?} has a shape and no decoder in this test"),
+        };
+        all(bytes, version)
+    }
+
+    fn every_version() -> impl Strategy<Value = (&'static Shape, i16)> {
+        let all: Vec<_> = SHAPES
+            .iter()
+            .flat_map(|shape| (shape.versions.0..=shape.versions.1).map(|version| (*shape, version)))
+            .collect();
+        prop::sample::select(all)
+    }
+
+    #[test]
+    fn every_shape_in_every_version_is_what_the_decoder_reads() {
+        for shape in SHAPES {
+            for version in shape.versions.0..=shape.versions.1 {
+                for choices in 0..=255_u8 {
+                    let choices =
+                        (0..100_u8).map(|place| place.wrapping_mul(choices).rotate_left(3) ^ choices);
+                    let bytes = body(shape, version, choices.collect());
+                    let place = format!("{:?} version {version}: {bytes:?}", shape.key);
+                    assert_eq!(scan(shape, version, &bytes), Ok(()), "{place}");
+                    assert_eq!(decode(shape.key, version, &bytes), Ok(0), "{place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_cut_is_refused() {
+        for shape in SHAPES {
+            for version in shape.versions.0..=shape.versions.1 {
+                let bytes = body(shape, version, vec![1; 100]);
+                for cut in 0..bytes.len() {
+                    assert!(
+                        scan(shape, version, &bytes[..cut]).is_err(),
+                        "{:?} version {version}",
+                        shape.key
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_count_is_believed_only_with_the_bytes_behind_it() {
+        let metadata = super::super::shapes::of(ApiKey::Metadata as i16).unwrap();
+        assert_eq!(
+            scan(metadata, 1, &[0x7f, 0xff, 0xff, 0xff]),
+            Err(Malformed::Short("name"))
+        );
+        assert_eq!(
+            scan(metadata, 9, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+            Err(Malformed::Short("name"))
+        );
+    }
+
+    #[test]
+    fn elements_are_counted() {
+        let metadata = super::super::shapes::of(ApiKey::Metadata as i16).unwrap();
+        let many = |count: u32| [count.to_be_bytes().to_vec(), vec![0; count as usize * 2]].concat();
+        assert_eq!(scan(metadata, 1, &many(ELEMENTS)), Ok(()));
+        assert_eq!(scan(metadata, 1, &many(ELEMENTS + 1)), Err(Malformed::Elements));
+    }
+
+    #[test]
+    fn a_known_tag_must_be_as_long_as_it_says() {
+        let fetch = super::super::shapes::of(ApiKey::Fetch as i16).unwrap();
+        let mut bytes = body(fetch, 12, vec![0; 100]);
+        bytes.pop();
+        bytes.extend([1, 0, 2, 2, b'a']);
+        assert_eq!(scan(fetch, 12, &bytes), Ok(()));
+        let end = bytes.len();
+        bytes[end - 2] = 1;
+        assert_eq!(scan(fetch, 12, &bytes), Err(Malformed::Length("cluster_id")));
+        bytes[end - 2] = 3;
+        assert_eq!(scan(fetch, 12, &bytes), Err(Malformed::Short("cluster_id")));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What passes the scan is decoded to its last byte or refused by the decoder; it never walks another way.
+        #[test]
+        fn the_decoder_follows_the_scan(
+            (shape, version) in every_version(),
+            choices in prop::collection::vec(any::<u8>(), 0..60),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        ) {
+            let mut bytes = body(shape, version, choices);
+            for (place, byte) in changes {
+                if !bytes.is_empty() {
+                    let place = place.index(bytes.len());
+                    bytes[place] = byte;
+                }
+            }
+            if scan(shape, version, &bytes).is_ok() {
+                let left = decode(shape.key, version, &bytes);
+                prop_assert!(left.is_err() || left == Ok(0), "{left:?}");
+            }
+        }
+
+        #[test]
+        fn noise_never_panics((shape, version) in every_version(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if scan(shape, version, &bytes).is_ok() {
+                let left = decode(shape.key, version, &bytes);
+                prop_assert!(left.is_err() || left == Ok(0), "{left:?}");
+            }
+        }
+    }
+}

@@ -1,1 +1,21 @@
-//! The broker over a real socket.
+//! The broker over real sockets, through restarts and kills, before other vendors' clients and hostile bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    reason = "tests panic to fail"
+)]
+
+mod client;
+mod crash;
+mod fetch;
+mod group;
+mod hostile;
+mod judges;
+mod produce;
+mod restart;
+mod served;
+mod topics;
+mod versions;
