@@ -1,1 +1,17 @@
 #![doc = include_str!("../README.md")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "this crate is a test: a panic is a failure"
+)]
+
+pub mod application;
+pub mod broker;
+pub mod disk;
+pub mod history;
+pub mod judge;
+pub mod network;
+pub mod process;
+pub mod random;
+pub mod records;
+pub mod store;
+pub mod world;

@@ -40,6 +40,10 @@ impl<P: Payload> Queue<P> {
         self.batches.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
     pub(crate) fn has_room(&self, settings: &Settings) -> bool {
         self.batches.len() < settings.waiting_batches_max && self.bytes < settings.waiting_bytes_max
     }

@@ -37,7 +37,7 @@ impl<P: Payload> Partition<P> {
                 false
             }
             State::Missing if matches!(front.home, Home::Stored(_)) => self.send_marked(now, index, orders),
-            State::Lettered if !frozen => self.leave(now, index, orders),
+            State::Lettered if !frozen && !self.has_open_attempt() => self.leave(now, index, orders),
             _ => false,
         }
     }

@@ -158,6 +158,13 @@ impl<P: Payload> Partition<P> {
         self.lane.head..self.lane.tail
     }
 
+    /// Batches in memory: those that wait, are in flight or being appended, and those read ahead.
+    #[must_use]
+    pub fn batches_in_memory(&self) -> usize {
+        let appending = self.append.as_ref().map_or(0, |append| append.waiting.len());
+        self.waiting.len() + self.flight.len() + appending + self.lane.ahead.len()
+    }
+
     fn take(&mut self, now: Now, ticket: Ticket, payload: P, orders: &mut Vec<Order<P>>) {
         let claim = whole(ticket, payload.count());
         if !self.can_take() {

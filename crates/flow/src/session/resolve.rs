@@ -12,8 +12,7 @@ use super::{Now, Order, Partition, Payload, SearchResult, StampedRange};
 
 impl<P: Payload> Partition<P> {
     pub(super) fn search(&mut self, now: Now, index: usize, orders: &mut Vec<Order<P>>) {
-        let open = self.flight.iter().any(|batch| batch.attempt.is_some());
-        if open || !self.may_send(now) {
+        if self.has_open_attempt() || !self.may_send(now) {
             return;
         }
         let Some(front) = self.flight.get(index) else {
@@ -31,6 +30,10 @@ impl<P: Payload> Partition<P> {
                 since: stamping.at,
             });
         }
+    }
+
+    pub(super) fn has_open_attempt(&self) -> bool {
+        self.flight.iter().any(|batch| batch.attempt.is_some())
     }
 
     pub(super) fn searched(

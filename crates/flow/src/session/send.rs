@@ -27,6 +27,7 @@ impl<P: Payload> Partition<P> {
         if !self.may_send(now) {
             return;
         }
+        let mut open = self.flight.iter().filter(|batch| batch.attempt.is_some()).count();
         let (mut before_done, mut before) = (true, None);
         for index in 0..self.flight.len().min(IN_FLIGHT_MAX) {
             let Some(batch) = self.flight.get(index) else {
@@ -43,7 +44,13 @@ impl<P: Payload> Partition<P> {
                 if !in_turn {
                     return;
                 }
-                self.send_one(index, before_done, orders);
+                if batch.attempt.is_none() {
+                    if open >= IN_FLIGHT_MAX {
+                        return;
+                    }
+                    open += 1;
+                    self.send_one(index, before_done, orders);
+                }
                 before_done = false;
             }
         }

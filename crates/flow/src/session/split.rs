@@ -130,7 +130,7 @@ impl<P: Payload> Partition<P> {
             };
             let stamp = batch.stamping.stamp;
             let same = (stamp.producer_id, stamp.epoch) == (left.producer_id, left.epoch);
-            if !same || batch.is_done() || (!is_known && (batch.uncertain || batch.attempt.is_some())) {
+            if !same || batch.is_done() || (!is_known && batch.uncertain) {
                 break;
             }
             stamps.extend(self.restamp(now, index, producer_id));
@@ -142,7 +142,7 @@ impl<P: Payload> Partition<P> {
     pub(super) fn raise(&mut self, producer_id: i64, orders: &mut Vec<Order<P>>) -> Option<i64> {
         let raised = self.identities.raise(producer_id);
         if raised.is_none()
-            && self.flight.iter().all(|batch| batch.attempt.is_none())
+            && !self.has_open_attempt()
             && let Some(used_up) = self.identities.ask()
         {
             orders.push(Order::AskProducer { used_up });

@@ -1,0 +1,59 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use evenkeel_sim::history::{play, trace};
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// `EVENKEEL_SIM_HISTORIES` sets how many are played, `EVENKEEL_SIM_SEED` plays one alone and tells what was done.
+#[test]
+fn every_invariant_holds_in_every_history() {
+    if let Some(seed) = from_environment("EVENKEEL_SIM_SEED") {
+        let (lines, violation) = trace(seed);
+        println!("{}", lines.join("\n"));
+        assert_eq!(violation, None, "seed {seed}");
+        return;
+    }
+    let default = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+    let histories = from_environment("EVENKEEL_SIM_HISTORIES").unwrap_or(default);
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= histories {
+                        return;
+                    }
+                    let Ok(result) = std::panic::catch_unwind(|| play(seed)) else {
+                        panic!("EVENKEEL_SIM_SEED={seed} panicked");
+                    };
+                    if let Err(violation) = result {
+                        failures.lock().unwrap().push((seed, violation));
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort_by_key(|(seed, _)| *seed);
+    let shown: Vec<String> = failures
+        .iter()
+        .take(20)
+        .map(|(seed, violation)| {
+            format!(
+                "EVENKEEL_SIM_SEED={seed}: {}: {}",
+                violation.invariant, violation.seen
+            )
+        })
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {histories} histories broke an invariant:\n{}",
+        failures.len(),
+        shown.join("\n")
+    );
+}
