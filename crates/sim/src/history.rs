@@ -106,7 +106,7 @@ impl World {
         if !can_take && self.random.chance(80) {
             return;
         }
-        let ticket = self.application.call(process, self.broker.topic, &events);
+        let ticket = self.application.call(process, self.known_topic, &events);
         let payload = Records::new(events);
         if is_open {
             self.tell(process, partition, Input::Published { ticket, payload });
@@ -262,8 +262,10 @@ impl World {
         self.paused_until_us = self.now_us + self.random.within(1_000, 10_000_000);
     }
 
-    /// Longer than half of the producer's expiry, and maybe than the whole.
+    /// Longer than half of the producer's expiry, and maybe than the whole. Nothing helps against a broker that appends
+    /// what it held for longer than it remembers producers, so it does not hold anything for so long.
     fn long_outage(&mut self) {
+        self.thaw();
         self.judge.may_doubt = true;
         if self.random.chance(50) && !self.broker.down {
             self.kill_or_restart_broker();

@@ -95,7 +95,8 @@ impl Judge {
         let newest = self.newest_order[event.key as usize];
         let published = &application.events[event.id as usize];
         let calls = &published.calls;
-        if published.is_given_up || calls.iter().any(|call| call.topic != topic) {
+        let is_given_up = published.is_given_up || calls.last().is_some_and(|call| call.is_void);
+        if is_given_up || calls.iter().any(|call| call.topic != topic) {
             return;
         }
         let place = calls

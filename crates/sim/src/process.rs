@@ -43,6 +43,7 @@ impl World {
             return;
         }
         self.processes += 1;
+        self.known_topic = self.broker.topic;
         self.note(|| "start".to_owned());
         self.process = Some(Process {
             partitions: std::array::from_fn(|_| Partition::new(settings())),
@@ -315,6 +316,7 @@ impl World {
     /// Tells whether the partition has a leader.
     pub fn tell_leader(&mut self, partition: usize) {
         let process = self.processes;
+        self.known_topic = self.broker.topic;
         let input = if self.broker.down || self.broker.logs[partition].leaderless {
             Input::LeaderGone
         } else {

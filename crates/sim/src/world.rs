@@ -104,6 +104,8 @@ pub struct World {
     pub(crate) appends: Vec<PendingAppend>,
     pub(crate) heads: [VecDeque<HeadOperation>; LANES],
     pub(crate) next_producer: i64,
+    /// The topic's incarnation of which the process was told.
+    pub known_topic: u8,
     /// The next process is not told the topic's partitions.
     pub metadata_hidden: bool,
     /// Dead letters cannot be written.
@@ -161,6 +163,7 @@ impl World {
             appends: Vec::new(),
             heads: Default::default(),
             next_producer: 100,
+            known_topic: 1,
             metadata_hidden: false,
             letters_lost: false,
             trace: None,

@@ -54,7 +54,8 @@ impl<P: Payload> Lane<P> {
         self.removing = position;
     }
 
-    /// Takes what was read. An empty answer says that the lane ends where it was read to.
+    /// Takes what was read. An empty answer says that the lane ends where it was read to. There may be more than is
+    /// known of: the records of an append whose fate was unknown.
     pub(super) fn take(&mut self, batches: Vec<Stored<P>>) {
         self.reading = false;
         if batches.is_empty() {
@@ -66,5 +67,6 @@ impl<P: Payload> Lane<P> {
                 self.ahead.push_back(batch);
             }
         }
+        self.tail = self.tail.max(self.read_to);
     }
 }

@@ -142,7 +142,7 @@ impl<P: Payload> Partition<P> {
     }
 
     fn parked_at(&mut self, position: u64, append: Append<P>, orders: &mut Vec<Order<P>>) {
-        if self.lane.is_empty() {
+        if self.lane.is_empty() && position > self.lane.tail {
             self.lane.start_at(position);
         }
         let (mut at, is_told_failed) = (position, append.is_unknown());

@@ -4,8 +4,8 @@
 //! - a refused batch is split in halves until a record is refused alone; a split keeps every sequence;
 //! - what is stored is split in the store first;
 //! - once a record has left, no sequence behind it is used again under its epoch: what follows is stamped anew at the
-//!   epoch above, sequence 0. It cannot have landed, because a broker that knows the producer refuses what follows a gap;
-//!   where the producer may be forgotten it is searched for instead;
+//!   epoch above, sequence 0, where every attempt of it was answered; otherwise it is searched for, because a topic that
+//!   was created anew takes what follows a gap;
 //! - a record leaves only when its letter is durable, or its callers are told that it is lost.
 
 use super::in_flight::{Home, State};
@@ -97,7 +97,6 @@ impl<P: Payload> Partition<P> {
             return false;
         };
         let left = front.stamping.stamp;
-        let is_known = self.identities.is_established(left, now.wall, self.decides_for());
         let current = self
             .identities
             .find(left.producer_id)
@@ -106,7 +105,7 @@ impl<P: Payload> Partition<P> {
             let Some(producer_id) = self.raise(left.producer_id, orders) else {
                 return false;
             };
-            self.restamp_followers(now, index + 1, left, (producer_id, is_known), orders);
+            self.restamp_followers(now, index + 1, left, producer_id, orders);
         }
         if let Some(front) = self.flight.get_mut(index) {
             front.state = State::Done;
@@ -120,7 +119,7 @@ impl<P: Payload> Partition<P> {
         now: Now,
         from: usize,
         left: Stamp,
-        (producer_id, is_known): (i64, bool),
+        producer_id: i64,
         orders: &mut Vec<Order<P>>,
     ) {
         let mut stamps = Vec::new();
@@ -130,7 +129,7 @@ impl<P: Payload> Partition<P> {
             };
             let stamp = batch.stamping.stamp;
             let same = (stamp.producer_id, stamp.epoch) == (left.producer_id, left.epoch);
-            if !same || batch.is_done() || (!is_known && batch.uncertain) {
+            if !same || batch.is_done() || batch.uncertain {
                 break;
             }
             stamps.extend(self.restamp(now, index, producer_id));
