@@ -36,6 +36,8 @@ pub(crate) struct Global {
 /// Nouns; the verbs are theirs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the embedded broker by itself.
+    Broker(commands::broker::Options),
     /// Read and change contracts in the registry.
     #[command(subcommand)]
     Schema(commands::schema::Verb),

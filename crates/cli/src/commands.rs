@@ -1,10 +1,13 @@
 //! One file a noun.
 
+pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod schema;
 
-use anyhow::Result;
+use std::future::Future;
+
+use anyhow::{Context as _, Result};
 
 use crate::args::{Arguments, Command};
 use crate::config::load;
@@ -14,8 +17,18 @@ use crate::exit::Outcome;
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     let settings = || load(arguments.global.config.as_deref(), std::env::vars());
     match arguments.command {
+        Command::Broker(options) => wait(broker::run(options, &settings()?)),
         Command::Schema(verb) => schema::run(verb, arguments.global.output, &settings()?),
         Command::Config(verb) => config::run(verb, arguments.global.output, settings),
         Command::Completions(shell) => completions::run(&shell),
     }
+}
+
+/// Runs a command that waits for the network on a runtime of its own.
+fn wait<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no threads for the program")?;
+    runtime.block_on(command)
 }
