@@ -38,6 +38,11 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run the embedded broker by itself.
     Broker(commands::broker::Options),
+    /// List, show, create and delete topics.
+    #[command(subcommand)]
+    Topic(commands::topic::Verb),
+    /// Print what lies on a topic, decoded.
+    Tail(commands::tail::Options),
     /// Read and change contracts in the registry.
     #[command(subcommand)]
     Schema(commands::schema::Verb),

@@ -4,6 +4,8 @@ pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod schema;
+pub(crate) mod tail;
+pub(crate) mod topic;
 
 use std::future::Future;
 
@@ -18,6 +20,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     let settings = || load(arguments.global.config.as_deref(), std::env::vars());
     match arguments.command {
         Command::Broker(options) => wait(broker::run(options, &settings()?)),
+        Command::Topic(verb) => wait(topic::run(verb, arguments.global.output, &settings()?)),
+        Command::Tail(options) => wait(tail::run(options, arguments.global.output, &settings()?)),
         Command::Schema(verb) => schema::run(verb, arguments.global.output, &settings()?),
         Command::Config(verb) => config::run(verb, arguments.global.output, settings),
         Command::Completions(shell) => completions::run(&shell),

@@ -4,4 +4,4 @@ mod layers;
 mod settings;
 
 pub(crate) use layers::{DEFAULTS, load};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Kafka, Mechanism, Settings};

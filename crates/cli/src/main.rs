@@ -3,6 +3,8 @@
 mod args;
 mod commands;
 mod config;
+mod connect;
+mod decode;
 mod demo;
 mod exit;
 mod output;

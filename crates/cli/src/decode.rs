@@ -1,0 +1,108 @@
+//! Reads records by the schema that they name, with nothing but the registry: no SDK in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use bytes::Bytes;
+use evenkeel_broker::batch::RecordView;
+use evenkeel_schema::Contract;
+use evenkeel_schema::avro::Schema;
+use evenkeel_schema::wire::{self, SchemaId, SchemaRef, VALUE_SCHEMA_HEADER};
+use serde::Deserialize;
+
+use crate::registry::Registry;
+
+/// Most schemas that are kept; a topic with more than that pays for asking again.
+const CONTRACTS_MAX: usize = 10_000;
+
+/// Decodes values, and keeps the schemas that it has asked for.
+pub(crate) struct Decoder {
+    registry: Arc<Registry>,
+    contracts: HashMap<SchemaId, Arc<Contract>>,
+}
+
+/// A decoded value.
+pub(crate) struct Decoded {
+    pub(crate) schema_id: SchemaId,
+    /// The value in plain JSON.
+    pub(crate) json: String,
+}
+
+#[derive(Deserialize)]
+struct SchemaText {
+    schema: String,
+    #[serde(default)]
+    references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    subject: String,
+    version: i32,
+}
+
+impl Decoder {
+    /// A decoder that asks `registry`.
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            contracts: HashMap::new(),
+        }
+    }
+
+    /// The record's value in plain JSON. Fails for what is not framed, whose schema is not known, or that does not
+    /// obey it. Waits for the registry when the schema is new, so call it where waiting is allowed.
+    pub(crate) fn decode(&mut self, record: &RecordView<'_>) -> Result<Decoded> {
+        let value = Bytes::copy_from_slice(record.value.ok_or_else(|| anyhow!("the record is a tombstone"))?);
+        let framed = wire::read(&value, record.header(VALUE_SCHEMA_HEADER))
+            .map_err(|violation| anyhow!("{violation}"))?;
+        let SchemaRef::Id(schema_id) = framed.schema else {
+            return Err(anyhow!(
+                "its schema is named by GUID, which this command cannot look up yet"
+            ));
+        };
+        let contract = self.contract(schema_id)?;
+        let json = contract
+            .own_reader()
+            .to_json(&framed.content)
+            .map_err(|violation| anyhow!("{violation}"))?;
+        Ok(Decoded { schema_id, json })
+    }
+
+    /// The contract with this id.
+    pub(crate) fn contract(&mut self, id: SchemaId) -> Result<Arc<Contract>> {
+        if let Some(contract) = self.contracts.get(&id) {
+            return Ok(Arc::clone(contract));
+        }
+        let text: SchemaText = self
+            .registry
+            .get(&format!("/schemas/ids/{id}"))
+            .with_context(|| format!("schema {id}"))?;
+        let mut references = Vec::new();
+        self.collect(&text.references, &mut references)?;
+        let references: Vec<&str> = references.iter().map(String::as_str).collect();
+        let schema = Schema::parse_with(&text.schema, &references)
+            .map_err(|error| anyhow!("schema {id} of the registry cannot be read: {error}"))?;
+        let contract = Arc::new(Contract::new(id, Arc::new(schema)));
+        if self.contracts.len() < CONTRACTS_MAX {
+            self.contracts.insert(id, Arc::clone(&contract));
+        }
+        Ok(contract)
+    }
+
+    /// Texts of the referenced schemas, those that they refer to first.
+    fn collect(&self, references: &[Reference], texts: &mut Vec<String>) -> Result<()> {
+        for reference in references {
+            let subject = crate::registry::encoded(&reference.subject);
+            let text: SchemaText = self
+                .registry
+                .get(&format!("/subjects/{subject}/versions/{}", reference.version))?;
+            self.collect(&text.references, texts)?;
+            if !texts.contains(&text.schema) {
+                texts.push(text.schema);
+            }
+        }
+        Ok(())
+    }
+}
