@@ -1,0 +1,10 @@
+//! The binary as its users see it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests panic to fail"
+)]
+
+mod documented;
