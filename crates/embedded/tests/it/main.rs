@@ -15,6 +15,7 @@ mod group;
 mod hostile;
 mod judges;
 mod produce;
+mod proxy;
 mod restart;
 mod served;
 mod topics;
