@@ -1,1 +1,5 @@
 #![doc = include_str!("../README.md")]
+
+pub mod domains;
+pub mod journal;
+pub mod registry;
