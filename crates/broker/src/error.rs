@@ -309,3 +309,60 @@ const fn landed(may_have_landed: bool) -> &'static str {
         "they are not on the log"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant **told-apart** over all of Kafka's error codes: what is not named here parks with an alarm.
+    #[test]
+    fn every_code_has_its_class() {
+        for code in -1..=133_i16 {
+            let expected = match code {
+                0 | 46 => Class::Success,
+                2 | 10 | 18 | 87 => Class::DeadLetter,
+                45 | 47 | 59 | 90 => Class::Decide,
+                89 => Class::PushBack,
+                5..=9 | 13 | 19 | 20 | 56 | 57 | 72 | 74..=78 | 80 | 129 => Class::Park,
+                _ => Class::ParkWithAlarm,
+            };
+            assert_eq!(class(code), expected, "{} ({code})", code_name(code));
+            assert!(
+                ResponseError::try_from_code(code).is_some() || code == 0,
+                "{code} is not Kafka's"
+            );
+        }
+    }
+
+    fn refused(code: i16) -> Error {
+        Error::check(code, "Produce", "orders-0", None).unwrap_err()
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let codes = |wanted: fn(&Error) -> bool| -> Vec<i16> {
+            (1..=133).filter(|code| wanted(&refused(*code))).collect()
+        };
+        assert_eq!(
+            codes(Error::is_access_refused),
+            [29, 30, 31, 33, 34, 53, 54, 58, 65]
+        );
+        assert_eq!(codes(Error::is_topic_missing), [3, 100]);
+        assert_eq!(codes(Error::is_throttled), [89]);
+        assert_eq!(
+            codes(Error::is_outage),
+            [
+                5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 56, 57, 72, 74, 75, 76, 77, 78, 80, 129
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_the_request_the_thing_and_the_code() {
+        let text = refused(29).to_string();
+        assert_eq!(
+            text,
+            "Kafka refused Produce for orders-0: TopicAuthorizationFailed (29)"
+        );
+    }
+}

@@ -263,7 +263,8 @@ impl Inner {
                 dial::dial(&self.kafka, self.tls.as_ref(), &address, on_close)
             })
             .await;
-        self.mark(node, outcome.is_err());
+        // A node that refuses our credentials is there: its partitions are not out, somebody must mend the access.
+        self.mark(node, outcome.as_ref().is_err_and(Error::is_outage));
         outcome
     }
 

@@ -17,7 +17,25 @@ use evenkeel_testkit::{Options, kafka_or_skip};
 /// Long enough for a machine that is busy with other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs each case over every broker, as tests named `apache::…`, `older::…` and `embedded::…`.
+macro_rules! on_every_broker {
+    ($($case:ident),* $(,)?) => {
+        mod apache {
+            $(#[test] fn $case() { crate::brokers::over_apache(super::$case); })*
+        }
+        mod older {
+            $(#[test] fn $case() { crate::brokers::over_older(super::$case); })*
+        }
+        mod embedded {
+            $(#[test] fn $case() { crate::brokers::over_embedded(super::$case); })*
+        }
+    };
+}
+pub(crate) use on_every_broker;
+
 static APACHE: OnceLock<Option<evenkeel_testkit::Kafka>> = OnceLock::new();
+static OLDER: OnceLock<Option<evenkeel_testkit::Kafka>> = OnceLock::new();
+static EMBEDDED: OnceLock<Embedded> = OnceLock::new();
 
 /// The Apache Kafka that all cases share which leave it standing.
 pub(crate) fn apache() -> Option<&'static evenkeel_testkit::Kafka> {
@@ -29,6 +47,60 @@ pub(crate) fn apache() -> Option<&'static evenkeel_testkit::Kafka> {
             })
         })
         .as_ref()
+}
+
+/// The oldest Apache Kafka that is supported.
+fn older() -> Option<&'static evenkeel_testkit::Kafka> {
+    OLDER
+        .get_or_init(|| {
+            kafka_or_skip(Options {
+                version: "3.6.2".to_owned(),
+                ..Options::default()
+            })
+        })
+        .as_ref()
+}
+
+/// An embedded broker with the runtime it runs on.
+struct Embedded {
+    address: String,
+    _broker: evenkeel_embedded::Broker,
+    _runtime: tokio::runtime::Runtime,
+    _directory: tempfile::TempDir,
+}
+
+/// The embedded broker that all cases share.
+pub(crate) fn embedded() -> &'static str {
+    let embedded = EMBEDDED.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut config = evenkeel_embedded::Config::new(directory.path());
+        config.listen = ([127, 0, 0, 1], 0).into();
+        let broker = runtime.block_on(evenkeel_embedded::start(config)).unwrap();
+        Embedded {
+            address: broker.address().to_string(),
+            _broker: broker,
+            _runtime: runtime,
+            _directory: directory,
+        }
+    });
+    &embedded.address
+}
+
+pub(crate) fn over_apache<Case: Future<Output = ()>>(case: impl FnOnce(&'static str) -> Case) {
+    if let Some(kafka) = apache() {
+        block_on(case(kafka.bootstrap()));
+    }
+}
+
+pub(crate) fn over_older<Case: Future<Output = ()>>(case: impl FnOnce(&'static str) -> Case) {
+    if let Some(kafka) = older() {
+        block_on(case(kafka.bootstrap()));
+    }
+}
+
+pub(crate) fn over_embedded<Case: Future<Output = ()>>(case: impl FnOnce(&'static str) -> Case) {
+    block_on(case(embedded()));
 }
 
 /// Runs `case` on its own runtime.

@@ -1,4 +1,4 @@
-//! One conformance suite over every broker that Evenkeel runs on.
+//! One conformance suite over every broker that Evenkeel runs on: Apache Kafka, an older one, the embedded broker.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +8,14 @@
     reason = "tests panic to fail"
 )]
 
+mod access;
+mod administer;
 mod brokers;
+mod content;
+mod events;
 mod group_basics;
-mod topics;
+mod hostile;
+mod judges;
+mod offsets;
+mod outage;
+mod stamps;

@@ -1,0 +1,136 @@
+//! Topics, settings, groups and offsets.
+
+use std::time::Duration;
+
+use evenkeel_broker::admin::{Committed, Lag, NewTopic, Resource};
+
+use crate::brokers::{Bench, connect, name, on_every_broker};
+
+on_every_broker! {
+    topics_are_created_listed_and_deleted,
+    settings_are_read,
+    the_cluster_describes_itself,
+    offsets_of_a_group_are_kept,
+}
+
+async fn topics_are_created_listed_and_deleted(bootstrap: &str) {
+    let bench = Bench::with(bootstrap, "admin", 3, 1, &[]).await;
+    let again = NewTopic {
+        name: bench.topic.clone(),
+        partitions: 1,
+        replication: 1,
+        configs: Vec::new(),
+    };
+    let error = bench.cluster.create_topic(&again).await.unwrap_err();
+    assert!(error.is_already_there() && !error.is_outage(), "{error}");
+    let topics = bench.cluster.topics().await.unwrap();
+    let found = topics.iter().find(|topic| topic.name == bench.topic).unwrap();
+    assert_eq!(
+        (found.id, found.partitions.len(), found.internal),
+        (bench.id, 3, false)
+    );
+    bench.cluster.delete_topic(&bench.topic).await.unwrap();
+    let error = bench.cluster.topic_anew(&bench.topic).await.unwrap_err();
+    assert!(error.is_topic_missing(), "{error}");
+    let error = bench.cluster.delete_topic(&name("never")).await.unwrap_err();
+    assert!(error.is_topic_missing(), "{error}");
+}
+
+async fn settings_are_read(bootstrap: &str) {
+    let bench = Bench::with(bootstrap, "settings", 1, 1, &[("retention.ms", "12345")]).await;
+    let topic = Resource::Topic(bench.topic.clone());
+    let settings = bench.cluster.settings(&topic, &["retention.ms"]).await.unwrap();
+    assert_eq!(settings[0].value.as_deref(), Some("12345"));
+    assert!(settings[0].own && !settings[0].sensitive);
+    let all = bench.cluster.settings(&topic, &[]).await.unwrap();
+    assert!(all.iter().any(|setting| setting.name == "max.message.bytes"));
+    assert_eq!(bench.cluster.producer_expiry().await, Duration::from_hours(24));
+    let missing = Resource::Topic(name("missing"));
+    assert!(
+        bench
+            .cluster
+            .settings(&missing, &[])
+            .await
+            .unwrap_err()
+            .is_topic_missing()
+    );
+}
+
+async fn the_cluster_describes_itself(bootstrap: &str) {
+    let cluster = connect(bootstrap).await;
+    let description = cluster.describe().await.unwrap();
+    assert_eq!(description.nodes.len(), 1);
+    assert_eq!(description.nodes[0].address, bootstrap);
+    assert_eq!(cluster.metadata().cluster_id, Some(description.id));
+}
+
+async fn offsets_of_a_group_are_kept(bootstrap: &str) {
+    let bench = Bench::new(bootstrap, "group").await;
+    bench.send(&bench.batch(0, 0, &["a", "b", "c"])).await;
+    let group = bench.topic.to_string();
+    assert_eq!(bench.cluster.committed(&group).await.unwrap(), []);
+    let committed = Committed {
+        partition: bench.partition(0),
+        offset: 1,
+        leader_epoch: -1,
+        metadata: "by hand".to_owned(),
+    };
+    bench
+        .cluster
+        .set_offsets(&group, std::slice::from_ref(&committed))
+        .await
+        .unwrap();
+    assert_eq!(bench.cluster.committed(&group).await.unwrap(), [committed]);
+    let lag = Lag {
+        partition: bench.partition(0),
+        committed: 1,
+        end: 3,
+    };
+    assert_eq!(lag.behind(), 2);
+    assert_eq!(bench.cluster.lag(&group).await.unwrap(), [lag]);
+    let groups = bench.cluster.groups().await.unwrap();
+    assert!(groups.iter().any(|summary| summary.id == group));
+    let described = bench.cluster.group(&group).await.unwrap();
+    assert_eq!((described.state.as_str(), described.members.len()), ("Empty", 0));
+    bench.cluster.delete_group(&group).await.unwrap();
+    assert_eq!(bench.cluster.committed(&group).await.unwrap(), []);
+}
+
+/// Only Apache Kafka: the embedded broker's topics keep what they were created with.
+#[test]
+fn settings_and_partitions_are_changed() {
+    crate::brokers::over_apache(|bootstrap| async move {
+        let bench = Bench::new(bootstrap, "changed").await;
+        let topic = Resource::Topic(bench.topic.clone());
+        for (value, expected) in [(Some("54321"), "54321"), (None, "604800000")] {
+            let changes = [("retention.ms", value)];
+            bench
+                .cluster
+                .change_settings(&bench.topic, &changes)
+                .await
+                .unwrap();
+            let deadline = std::time::Instant::now() + crate::brokers::PATIENCE;
+            // The controller takes the change; the broker that answers learns of it a little later.
+            loop {
+                let settings = bench.cluster.settings(&topic, &["retention.ms"]).await.unwrap();
+                if settings[0].value.as_deref() == Some(expected) {
+                    break;
+                }
+                assert!(std::time::Instant::now() < deadline, "{settings:?}");
+                tokio::task::yield_now().await;
+            }
+        }
+        bench.cluster.create_partitions(&bench.topic, 4).await.unwrap();
+        while bench
+            .cluster
+            .topic_anew(&bench.topic)
+            .await
+            .unwrap()
+            .partitions
+            .len()
+            < 4
+        {
+            tokio::task::yield_now().await;
+        }
+    });
+}
