@@ -2,22 +2,13 @@
 
 use std::{
     io::Write,
-    path::PathBuf,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
-use crate::served::Served;
+use evenkeel_testkit::{kcat_or_skip, python_or_skip};
 
-/// Whether to go on without the judge.
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
-fn skipped(judge: &str, why: &str) -> bool {
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "{judge} is required in CI: {why}"
-    );
-    println!("skipped: {judge}: {why}");
-    true
-}
+use crate::served::Served;
 
 fn run(mut command: Command, input: &str) -> Output {
     let mut child = command
@@ -36,32 +27,31 @@ fn run(mut command: Command, input: &str) -> Output {
     output
 }
 
-fn kcat(served: &Served, arguments: &[&str], input: &str) -> String {
-    let mut command = Command::new("kcat");
+fn kcat(program: &Path, served: &Served, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(program);
     command.args(["-b", &served.address.to_string()]).args(arguments);
     String::from_utf8(run(command, input).stdout).unwrap()
 }
 
 #[test]
 fn kcat_lists_produces_and_consumes_in_a_group() {
-    if Command::new("kcat").arg("-V").output().is_err() && skipped("kcat", "it is not installed") {
-        return;
-    }
+    let Some(program) = kcat_or_skip() else { return };
     let served = Served::start();
     served.client().create("t", 3, &[]);
-    let listed = kcat(&served, &["-L"], "");
+    let listed = kcat(&program, &served, &["-L"], "");
     assert!(listed.contains("topic \"t\" with 3 partitions"), "{listed}");
     let mut lines: Vec<String> = (0..5_000).map(|number| format!("line {number}")).collect();
     for codec in ["none", "gzip", "lz4", "zstd"] {
         let setting = format!("compression.codec={codec}");
         kcat(
+            &program,
             &served,
             &["-P", "-t", "t", "-X", "enable.idempotence=true", "-X", &setting],
             &lines.join("\n"),
         );
     }
     let earliest = "auto.offset.reset=earliest";
-    let consumed = kcat(&served, &["-G", "g", "-e", "-X", earliest, "t"], "");
+    let consumed = kcat(&program, &served, &["-G", "g", "-e", "-X", earliest, "t"], "");
     let mut consumed: Vec<&str> = consumed.lines().collect();
     consumed.sort_unstable();
     lines = lines
@@ -71,7 +61,7 @@ fn kcat_lists_produces_and_consumes_in_a_group() {
     lines.sort_unstable();
     assert_eq!(consumed, lines);
     assert_eq!(
-        kcat(&served, &["-G", "g", "-e", "-X", earliest, "t"], ""),
+        kcat(&program, &served, &["-G", "g", "-e", "-X", earliest, "t"], ""),
         "",
         "the group has committed"
     );
@@ -121,13 +111,7 @@ print("ok", count)
 
 #[test]
 fn confluents_python_client_produces_consumes_and_administers() {
-    let Some(python) = std::env::var_os("EVENKEEL_TEST_PYTHON").map(PathBuf::from) else {
-        skipped(
-            "confluent-kafka",
-            "EVENKEEL_TEST_PYTHON does not name a Python that has it",
-        );
-        return;
-    };
+    let Some(python) = python_or_skip() else { return };
     let served = Served::start();
     let mut command = Command::new(python);
     command.args(["-c", PYTHON, &served.address.to_string()]);

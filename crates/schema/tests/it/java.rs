@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use evenkeel_testkit::skipped;
 use serde_json::Value;
 
 /// Answers of the judge, one per question in the same order; `None`, with a line that says so, on a machine that cannot run it.
@@ -15,15 +16,7 @@ pub(crate) fn ask(questions: &[Value]) -> Option<Vec<Value>> {
             assert_eq!(answers.len(), questions.len(), "the judge answers every question");
             Some(answers)
         }
-        Err(reason) => {
-            assert_ne!(
-                std::env::var("CI").as_deref(),
-                Ok("true"),
-                "the Avro judge must run in CI: {reason}"
-            );
-            println!("skipped: no Avro judge ({reason})");
-            None
-        }
+        Err(reason) => skipped(&format!("no Avro judge: {reason}")),
     }
 }
 
