@@ -1,1 +1,11 @@
 #![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod publish;
+pub mod schema_cache;
+
+pub use config::{Config, EventType, NewTopics, Subject, Version};
+pub use evenkeel_broker::Kafka;
+pub use evenkeel_event::{Event, EventId, TopicName};
+pub use publish::{Lane, LetterPlace, PublishError, Publisher, Receipt};
+pub use schema_cache::{Registry, SchemaCache, SchemaError};

@@ -5,6 +5,7 @@ use evenkeel_event::Header;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::Stamp;
 
+use super::record::RecordView;
 use super::{
     ATTRIBUTES_AT, COUNT_AT, CRC_AT, Compression, EPOCH_AT, Error, FIRST_TIMESTAMP_AT, HEADER_BYTES,
     LAST_DELTA_AT, LENGTH_AT, MAGIC_AT, MAX_TIMESTAMP_AT, PRODUCER_ID_AT, SEQUENCE_AT, checksum, put,
@@ -78,8 +79,31 @@ impl Builder {
         })
     }
 
-    /// Adds a record whose headers are told by `headers`, `header_count` of them, the same each time.
-    pub(super) fn put_record<'header, Headers>(
+    /// Adds a copy of a record that lies in another batch, with `further` headers behind its own.
+    ///
+    /// # Errors
+    /// [`Full`] when it does not fit, also when it would be the only one.
+    pub fn push_copy(
+        &mut self,
+        record: &RecordView<'_>,
+        further: &[Header],
+        timestamp: Timestamp,
+    ) -> Result<(), Full> {
+        let count = record.header_count() + further.len();
+        self.put_record(record.key, record.value, count, timestamp, || {
+            let further = further
+                .iter()
+                .map(|header| (header.name.as_bytes(), header.value.as_deref()));
+            record.raw_headers().chain(further)
+        })
+    }
+
+    /// Adds a record whose headers are told by `headers`, `header_count` of them, the same each time. Nothing is
+    /// allocated for it.
+    ///
+    /// # Errors
+    /// [`Full`] when it does not fit, also when it would be the only one.
+    pub fn put_record<'header, Headers>(
         &mut self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,

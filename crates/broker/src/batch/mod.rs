@@ -20,7 +20,7 @@ pub use compression::Compression;
 pub use read::{Batch, Batches, Records, Unreadable};
 pub use record::RecordView;
 pub use split::split;
-pub use stamp::{read_stamp, write_stamp};
+pub use stamp::{read_stamp, write_stamp, write_stamp_at};
 pub use transactions::Transactions;
 
 /// Bytes before a batch's first record.

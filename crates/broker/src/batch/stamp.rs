@@ -1,10 +1,11 @@
 //! The stamp in a finished batch's header.
 
+use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::Stamp;
 
 use super::{
-    COUNT_AT, CRC_AT, EPOCH_AT, Error, HEADER_BYTES, PRODUCER_ID_AT, SEQUENCE_AT, checksum, i16_at, i32_at,
-    i64_at, put,
+    COUNT_AT, CRC_AT, EPOCH_AT, Error, FIRST_TIMESTAMP_AT, HEADER_BYTES, MAX_TIMESTAMP_AT, PRODUCER_ID_AT,
+    SEQUENCE_AT, checksum, i16_at, i32_at, i64_at, put,
 };
 
 /// Writes `stamp` into a finished batch, in place; its records stay as they are.
@@ -29,6 +30,17 @@ pub fn write_stamp(batch: &mut [u8], stamp: &Stamp) -> Result<(), Error> {
     put(batch, CRC_AT, &crc.to_be_bytes())
 }
 
+/// As [`write_stamp`], and gives every record the timestamp `at`. For a batch whose records were all given one timestamp.
+///
+/// # Errors
+/// When `batch` is no batch, or the stamp counts other records than it has.
+pub fn write_stamp_at(batch: &mut [u8], stamp: &Stamp, at: Timestamp) -> Result<(), Error> {
+    for position in [FIRST_TIMESTAMP_AT, MAX_TIMESTAMP_AT] {
+        put(batch, position, &at.millis().to_be_bytes())?;
+    }
+    write_stamp(batch, stamp)
+}
+
 /// The stamp of a finished batch; `None` when it has none.
 #[must_use]
 pub fn read_stamp(batch: &[u8]) -> Option<Stamp> {
@@ -45,7 +57,6 @@ pub fn read_stamp(batch: &[u8]) -> Option<Stamp> {
 mod tests {
     use super::*;
     use crate::batch::{Batches, Builder, Compression};
-    use evenkeel_event::clock::Timestamp;
 
     #[test]
     fn a_stamp_is_written_in_place_and_the_records_stay() {
@@ -68,6 +79,16 @@ mod tests {
         let records = batch.open(1 << 20).unwrap();
         let values: Vec<_> = records.iter().filter_map(|record| record.value).collect();
         assert_eq!(values, [b"a", b"b"]);
+        let mut later = bytes.to_vec();
+        write_stamp_at(&mut later, &stamp, Timestamp::from_millis(9)).unwrap();
+        let batch = Batches::new(later.into()).next().unwrap().unwrap();
+        let times: Vec<_> = batch
+            .open(1 << 20)
+            .unwrap()
+            .iter()
+            .map(|record| record.timestamp.millis())
+            .collect();
+        assert_eq!(times, [9, 9]);
         let wrong = Stamp { count: 3, ..stamp };
         assert!(write_stamp(&mut bytes.to_vec(), &wrong).is_err());
     }

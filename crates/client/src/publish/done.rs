@@ -1,0 +1,61 @@
+//! What came of something that was under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_broker::{Error, ProducerId, Topic};
+use evenkeel_flow::session::Input;
+
+use super::batch::Batch;
+use super::receipt::LetterPlace;
+use super::send::SentRequest;
+
+/// One end of something.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// A produce request.
+    Sent(SentRequest),
+    /// An append of a line.
+    Appended {
+        line: u32,
+        append: u64,
+        result: Result<u64, evenkeel_store::Error>,
+    },
+    /// A step of a line in the store.
+    Stored { line: u32, input: Input<Batch> },
+    /// Something that a line is told as it is.
+    Told { line: u32, input: Input<Batch> },
+    /// A dead letter of a line; `None` when nothing durable has it.
+    Lettered {
+        line: u32,
+        letter: u64,
+        at: Option<LetterPlace>,
+    },
+    /// A producer id was asked for.
+    Producer(Result<ProducerId, Error>),
+    /// It is time to ask again.
+    ProducerAgain,
+    /// The brokers' `producer.id.expiration.ms`.
+    Expiry(Duration),
+    /// A topic was looked up.
+    Topic {
+        topic: u32,
+        result: Result<Arc<Topic>, Error>,
+    },
+    /// It is time to look it up again.
+    TopicAgain { topic: u32 },
+    /// A topic was to be created.
+    TopicCreated { topic: u32, result: Result<(), Error> },
+    /// An append under a topic.
+    TopicAppended {
+        topic: u32,
+        append: u64,
+        result: Result<u64, evenkeel_store::Error>,
+    },
+    /// Records were placed; with the partitions that grew and their new ends.
+    Placed {
+        topic: u32,
+        below: u64,
+        grown: Vec<(i32, u64)>,
+    },
+}

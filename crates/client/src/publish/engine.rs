@@ -1,0 +1,338 @@
+//! The one task that owns everything about sending: it tells the machines in `flow` what happened and carries out what
+//! they order.
+//!
+//! ```text
+//!   fronts ──batches──> lines (one per partition) ──orders──> send, append, store stamps, read, remove, search, letters
+//!                         ^                                        │
+//!                         └───────────────── what became of it ────┘
+//! ```
+//!
+//! The rules it keeps: a machine is told one thing at a time; what it orders is begun in its order; what is under way
+//! is in `work`, and ends there alone.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_broker::{Cluster, Metadata};
+use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_flow::session::{Input, Now, Outcome, Settings};
+use evenkeel_store::{Place, Span, Standby};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::done::Done;
+use super::line::Line;
+use super::producer::Producer;
+use super::send::Sends;
+use super::shared::Shared;
+use super::ticket::Tickets;
+use super::topic_line::TopicLine;
+use crate::config::NewTopics;
+
+/// Longest time to go on after the publisher was dropped without being closed.
+const DROPPED_LIMIT: Duration = Duration::from_secs(10);
+
+/// Something that is under way.
+pub(super) type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// What the publisher asks of the engine.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Take nothing more, finish what is there, at most for so long; says whether all was finished.
+    Close {
+        limit: Duration,
+        finished: oneshot::Sender<bool>,
+    },
+}
+
+/// What the engine is made with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cluster: Cluster,
+    pub(super) store: Arc<dyn Standby>,
+    pub(super) settings: Settings,
+    pub(super) new_topics: Option<NewTopics>,
+    pub(super) send_timeout: Duration,
+    pub(super) letters: TopicName,
+    pub(super) application: String,
+    /// What the store held at the start.
+    pub(super) recovered: HashMap<Place, Span>,
+    pub(super) commands: mpsc::Receiver<Command>,
+}
+
+pub(super) struct Engine {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cluster: Cluster,
+    pub(super) store: Arc<dyn Standby>,
+    pub(super) settings: Settings,
+    pub(super) new_topics: Option<NewTopics>,
+    pub(super) letters: TopicName,
+    pub(super) application: String,
+    pub(super) recovered: HashMap<Place, Span>,
+    /// Names this process in appends.
+    pub(super) process: u128,
+    pub(super) lines: HashMap<u32, Line>,
+    pub(super) line_ids: HashMap<TopicPartition, u32>,
+    pub(super) topics: HashMap<u32, TopicLine>,
+    pub(super) topic_ids: HashMap<TopicName, u32>,
+    pub(super) tickets: Tickets,
+    pub(super) producer: Producer,
+    pub(super) sends: Sends,
+    pub(super) metadata: Arc<Metadata>,
+    pub(super) work: FuturesUnordered<Work>,
+    /// What is to be told to lines next.
+    pub(super) inbox: VecDeque<(u32, Input<super::batch::Batch>)>,
+    pub(super) timers: BinaryHeap<Reverse<(Duration, u32)>>,
+    commands: mpsc::Receiver<Command>,
+    changes: watch::Receiver<Arc<Metadata>>,
+    pub(super) ending: Option<Ending>,
+}
+
+/// The publisher was closed.
+pub(super) struct Ending {
+    deadline: Duration,
+    finished: Option<oneshot::Sender<bool>>,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> Self {
+        let changes = parts.cluster.watch();
+        Self {
+            metadata: parts.cluster.metadata(),
+            sends: Sends::new(parts.send_timeout),
+            shared: parts.shared,
+            cluster: parts.cluster,
+            store: parts.store,
+            settings: parts.settings,
+            new_topics: parts.new_topics,
+            letters: parts.letters,
+            application: parts.application,
+            recovered: parts.recovered,
+            process: rand::random(),
+            lines: HashMap::new(),
+            line_ids: HashMap::new(),
+            topics: HashMap::new(),
+            topic_ids: HashMap::new(),
+            tickets: Tickets::default(),
+            producer: Producer::default(),
+            work: FuturesUnordered::new(),
+            inbox: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            commands: parts.commands,
+            changes,
+            ending: None,
+        }
+    }
+
+    /// Runs until the publisher is closed and all is finished, or time is over.
+    pub(super) async fn run(mut self, topics: Vec<TopicName>) {
+        for topic in topics {
+            self.topic_line(&topic);
+        }
+        self.ask_expiry();
+        loop {
+            self.gather();
+            self.tell();
+            self.begin_sends();
+            if self.has_ended() {
+                return;
+            }
+            self.wait().await;
+        }
+    }
+
+    async fn wait(&mut self) {
+        let shared = self.shared.clone();
+        let next = self.timers.peek().map(|Reverse((at, _))| *at);
+        let deadline = self.ending.as_ref().map(|ending| ending.deadline);
+        let now = shared.clock.monotonic();
+        let next = [next, deadline].into_iter().flatten().min();
+        let sleep = next.map_or(Duration::from_secs(3_600), |at| at.saturating_sub(now));
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
+            command = self.commands.recv(), if self.ending.is_none() => self.command(command),
+            Ok(()) = self.changes.changed() => self.metadata_changed(),
+            () = tokio::time::sleep(sleep) => self.time_passed(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        Now::new(self.shared.clock.monotonic(), self.shared.clock.now())
+    }
+
+    /// Takes what the callers left.
+    fn gather(&mut self) {
+        for front in self.shared.take_dirty() {
+            match front.place.partition {
+                Some(_) => self.feed(front.id),
+                None => {
+                    let id = self.topic_line(&front.place.topic);
+                    self.feed_topic(id);
+                }
+            }
+        }
+    }
+
+    /// Tells the lines what is to be told until nothing is left.
+    pub(super) fn tell(&mut self) {
+        while let Some((id, input)) = self.inbox.pop_front() {
+            self.step(id, input);
+        }
+    }
+
+    fn time_passed(&mut self) {
+        let now = self.shared.clock.monotonic();
+        while let Some(Reverse((at, id))) = self.timers.peek().copied()
+            && at <= now
+        {
+            self.timers.pop();
+            self.line_timer(id, at);
+            self.topic_timer(id, at);
+        }
+    }
+
+    /// Wakes the line or topic `id` at `at`.
+    pub(super) fn wake_at(&mut self, id: u32, at: Duration) {
+        self.timers.push(Reverse((at, id)));
+    }
+
+    fn metadata_changed(&mut self) {
+        self.metadata = self.changes.borrow_and_update().clone();
+        let ids: Vec<u32> = self.lines.keys().copied().collect();
+        for id in ids {
+            self.tell_leader(id);
+        }
+        self.adopt_partitions();
+    }
+
+    fn command(&mut self, command: Option<Command>) {
+        let (limit, finished) = match command {
+            Some(Command::Close { limit, finished }) => (limit, Some(finished)),
+            None => (DROPPED_LIMIT, None),
+        };
+        self.shared.close();
+        let deadline = self.shared.clock.monotonic() + limit;
+        self.ending = Some(Ending { deadline, finished });
+        let lines: Vec<u32> = self.lines.keys().copied().collect();
+        for id in lines {
+            self.feed(id);
+        }
+        let topics: Vec<u32> = self.topics.keys().copied().collect();
+        for id in topics {
+            self.feed_topic(id);
+        }
+    }
+
+    /// True when the publisher is closed and nothing is left to do, or time is over.
+    fn has_ended(&mut self) -> bool {
+        let Some(ending) = &self.ending else {
+            return false;
+        };
+        let is_over = self.shared.clock.monotonic() >= ending.deadline;
+        if !is_over && !self.close_lines() {
+            return false;
+        }
+        let all = self.tickets.is_empty();
+        if let Some(finished) = self.ending.as_mut().and_then(|ending| ending.finished.take()) {
+            // Whoever closed may have stopped waiting.
+            finished.send(all).ok();
+        }
+        true
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Sent(sent) => self.sent(sent),
+            Done::Appended { line, append, result } => self.appended(line, append, result),
+            Done::Stored { line, input } => self.stored(line, input),
+            Done::Told { line, input } => self.inbox.push_back((line, input)),
+            Done::Lettered { line, letter, at } => self.lettered(line, letter, at),
+            Done::Producer(result) => self.producer_given(result),
+            Done::ProducerAgain => self.ask_producer(),
+            Done::Expiry(expiry) => self.settings.producer_expiry = expiry,
+            Done::Topic { topic, result } => self.topic_found(topic, result),
+            Done::TopicAgain { topic } => self.look_up(topic),
+            Done::TopicCreated { topic, result } => self.topic_created(topic, result),
+            Done::TopicAppended {
+                topic,
+                append,
+                result,
+            } => self.topic_appended(topic, append, result),
+            Done::Placed { topic, below, grown } => self.placed(topic, below, grown),
+        }
+    }
+
+    /// Lets `Settings::producer_expiry` follow the cluster's.
+    fn ask_expiry(&mut self) {
+        let cluster = self.cluster.clone();
+        self.work.push(Box::pin(async move {
+            while cluster.metadata().nodes.is_empty() {
+                if cluster.refresh().await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+            Done::Expiry(cluster.producer_expiry().await)
+        }));
+    }
+
+    /// What the machines said to callers.
+    pub(super) fn acknowledge(
+        &mut self,
+        claim: evenkeel_flow::session::Claim,
+        fate: super::fate::Fate,
+    ) {
+        let bytes = self.tickets.tell(claim, fate);
+        self.shared.give_room(bytes);
+    }
+
+    /// A machine's outcome as its callers are told it.
+    pub(super) fn fate(
+        partition: Option<i32>,
+        outcome: Outcome,
+        letter: Option<(evenkeel_event::Code, String, super::LetterPlace)>,
+    ) -> super::fate::Fate {
+        use super::fate::Fate;
+        match outcome {
+            Outcome::Published { offset } => Fate::Published {
+                partition: partition.unwrap_or(0),
+                offset,
+            },
+            Outcome::Parked { position } => Fate::Parked { partition, position },
+            Outcome::DeadLettered { .. } => match letter {
+                Some((code, cause, at)) => Fate::DeadLettered { code, cause, at },
+                None => Fate::Failed {
+                    reason: evenkeel_flow::session::Reason::LetterLost,
+                    may_have_landed: false,
+                },
+            },
+            Outcome::Failed {
+                may_have_landed,
+                reason,
+            } => Fate::Failed {
+                reason,
+                may_have_landed,
+            },
+        }
+    }
+}
+
+impl Drop for Engine {
+    /// Whoever still waits is told that nothing more will be known here.
+    fn drop(&mut self) {
+        self.shared.close();
+        self.tickets.give_up();
+        for line in self.lines.values_mut() {
+            line.intake.give_up(&self.shared);
+        }
+        for topic in self.topics.values_mut() {
+            topic.intake.give_up(&self.shared);
+        }
+    }
+}

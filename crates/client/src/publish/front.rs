@@ -1,0 +1,225 @@
+//! Where callers' threads meet the engine: events are encoded in place into their partition's open batch.
+//!
+//! The rules it keeps: events of one partition leave in the order in which their callers came; nothing is sent over a
+//! channel and the engine is woken once per batch.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_broker::batch::{Builder, Compression};
+use evenkeel_event::{EventId, Header};
+use evenkeel_store::{Kind, Place};
+
+use super::batch::{Batch, UNSTAMPED};
+use super::fate::Fates;
+use super::ticket::Who;
+
+/// The open batch of one place.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) id: u32,
+    pub(super) place: Place,
+    gather: Mutex<Gather>,
+    /// Events that callers were told may have landed are known: retries must look for them.
+    pub(super) joinable: AtomicBool,
+}
+
+/// How batches are closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closing {
+    pub(super) bytes_max: usize,
+    pub(super) compression: Compression,
+}
+
+/// A record as it enters a batch.
+#[derive(Debug)]
+pub(super) struct Entry<'event> {
+    pub(super) kind: Kind,
+    pub(super) id: Option<&'event EventId>,
+    pub(super) key: Option<&'event Bytes>,
+    pub(super) value: Option<&'event [u8]>,
+    pub(super) headers: &'event [Header],
+    /// What it counts for in the limit on memory.
+    pub(super) bytes: usize,
+}
+
+/// What waits for the engine.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) batch: Batch,
+    pub(super) who: Who,
+    /// The one event of the batch may have been written before: it joins that one.
+    pub(super) join: Option<EventId>,
+    /// What it counts for in the limit on memory.
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Gather {
+    open: Option<Open>,
+    closed: VecDeque<Ready>,
+    /// The engine knows that something is here.
+    announced: bool,
+    /// Events of this topic go to its partitions' fronts now.
+    retired: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    kind: Kind,
+    builder: Builder,
+    fates: Arc<Fates>,
+    since: Duration,
+    bytes: usize,
+}
+
+/// Where an event went.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) fates: Arc<Fates>,
+    pub(super) index: u32,
+    /// The engine is to be told.
+    pub(super) announce: bool,
+}
+
+impl Front {
+    pub(super) fn new(id: u32, place: Place) -> Self {
+        Self {
+            id,
+            place,
+            gather: Mutex::default(),
+            joinable: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts an event behind all others; `None` when the front was retired.
+    pub(super) fn push(&self, entry: &Entry<'_>, closing: Closing, now: Duration) -> Option<Taken> {
+        let mut gather = self.lock();
+        if gather.retired {
+            return None;
+        }
+        let closed_before = gather.closed.len();
+        let join = entry
+            .id
+            .filter(|_| self.joinable.load(Ordering::Acquire))
+            .cloned();
+        if join.is_some() || gather.open.as_ref().is_some_and(|open| open.kind != entry.kind) {
+            gather.close(closing);
+        }
+        let taken = match gather.open.as_mut().and_then(|open| open.push(entry)) {
+            Some(taken) => taken,
+            None => {
+                gather.close(closing);
+                let mut open = Open::new(self, entry.kind, closing, now);
+                let taken = open.push(entry).or_else(|| {
+                    // Larger than any batch may be: it goes alone, and the broker judges its size.
+                    open.builder = Builder::new(usize::MAX);
+                    open.push(entry)
+                });
+                gather.open = Some(open);
+                taken?
+            }
+        };
+        if let Some(id) = join {
+            gather.close(closing);
+            if let Some(ready) = gather.closed.back_mut() {
+                ready.join = Some(id);
+            }
+        }
+        // Once per batch that begins, and once per batch that is full.
+        let announce = !std::mem::replace(&mut gather.announced, true) || gather.closed.len() > closed_before;
+        Some(Taken { announce, ..taken })
+    }
+
+    /// Takes the oldest batch: a closed one, or the open one when it is older than `linger` or `at_once` holds.
+    pub(super) fn take(
+        &self,
+        at_once: bool,
+        linger: Duration,
+        closing: Closing,
+        now: Duration,
+    ) -> Offer {
+        let mut gather = self.lock();
+        if let Some(ready) = gather.closed.pop_front() {
+            return Offer::Batch(ready);
+        }
+        let Some(since) = gather.open.as_ref().map(|open| open.since) else {
+            gather.announced = false;
+            return Offer::Nothing;
+        };
+        if !at_once && now < since + linger {
+            return Offer::At(since + linger);
+        }
+        gather.close(closing);
+        match gather.closed.pop_front() {
+            Some(ready) => Offer::Batch(ready),
+            None => Offer::Nothing,
+        }
+    }
+
+    /// Sends callers elsewhere from now on, when nothing is here. True when it is so.
+    pub(super) fn retire(&self) -> bool {
+        let mut gather = self.lock();
+        if gather.open.is_none() && gather.closed.is_empty() {
+            gather.retired = true;
+        }
+        gather.retired
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gather> {
+        self.gather.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a front has for the engine.
+#[derive(Debug)]
+pub(super) enum Offer {
+    Batch(Ready),
+    /// An open batch that is to be taken at this time.
+    At(Duration),
+    Nothing,
+}
+
+impl Gather {
+    fn close(&mut self, closing: Closing) {
+        if let Some(open) = self.open.take()
+            && let Some(batch) = Batch::close(open.kind, open.builder, closing.compression)
+        {
+            self.closed.push_back(Ready {
+                batch,
+                who: Who::Batch(open.fates),
+                join: None,
+                bytes: open.bytes,
+            });
+        }
+    }
+}
+
+impl Open {
+    fn new(front: &Front, kind: Kind, closing: Closing, now: Duration) -> Self {
+        Self {
+            kind,
+            builder: Builder::new(closing.bytes_max),
+            fates: Arc::new(Fates::new(front.place.topic.clone())),
+            since: now,
+            bytes: 0,
+        }
+    }
+
+    fn push(&mut self, entry: &Entry<'_>) -> Option<Taken> {
+        let index = u32::try_from(self.builder.count()).ok()?;
+        let key = entry.key.map(|key| &key[..]);
+        self.builder
+            .push(key, entry.value, entry.headers, UNSTAMPED)
+            .ok()?;
+        self.bytes += entry.bytes;
+        Some(Taken {
+            fates: self.fates.clone(),
+            index,
+            announce: false,
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! One partition's machine, and what it orders.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use evenkeel_broker::Leader;
+use evenkeel_event::{TopicId, TopicPartition};
+use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
+use evenkeel_flow::Trouble;
+use evenkeel_store::{AppendId, Error, Place};
+
+use super::batch::Batch;
+use super::done::Done;
+use super::engine::Engine;
+use super::intake::Intake;
+use super::receipt::LetterPlace;
+use super::store_step::{StoreStep, row};
+
+/// A partition that is published to.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) partition: TopicPartition,
+    pub(super) intake: Intake,
+    pub(super) machine: Partition<Batch>,
+    /// Attempts that are not answered, and the nodes that they went to.
+    pub(super) attempts: HashMap<u64, i32>,
+    /// What the machine was told last.
+    pub(super) leader: Leader,
+    pub(super) topic_id: TopicId,
+    /// Steps in the store, made one by one; the first is under way.
+    pub(super) steps: VecDeque<StoreStep>,
+    wake: Option<Duration>,
+    pub(super) appends: Appends,
+    /// What became of the letter that is being told.
+    pub(super) letter: Option<(evenkeel_event::Code, String, LetterPlace)>,
+    pub(super) letters: HashMap<u64, (evenkeel_event::Code, String)>,
+    closed: bool,
+}
+
+/// Appends that a store did not answer for.
+#[derive(Debug, Default)]
+pub(super) struct Appends {
+    unknown: Option<u64>,
+}
+
+impl Appends {
+    /// What an append's end means for the machine. A stopped store has not taken this one, but may have before.
+    pub(super) fn result(&mut self, append: u64, result: Result<u64, Error>) -> StoreResult {
+        let was_unknown = self.unknown == Some(append);
+        match result {
+            Ok(position) => StoreResult::Durable { position },
+            Err(error) => {
+                tracing::warn!(%error, "the standby store did not take events");
+                let is_unknown = was_unknown || error.may_have_been_made();
+                self.unknown = is_unknown.then_some(append);
+                if is_unknown {
+                    StoreResult::Unknown
+                } else {
+                    StoreResult::Refused
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// The line of a partition, made when it is not there.
+    pub(super) fn line(&mut self, partition: &TopicPartition) -> u32 {
+        if let Some(id) = self.line_ids.get(partition) {
+            return *id;
+        }
+        let front = self.shared.front(&partition.topic, Some(partition.partition));
+        let id = front.id;
+        let span = self.recovered.remove(&front.place);
+        let line = Line {
+            partition: partition.clone(),
+            intake: Intake::new(front),
+            machine: Partition::new(self.settings),
+            attempts: HashMap::new(),
+            leader: Leader::Unknown,
+            topic_id: TopicId::UNKNOWN,
+            steps: VecDeque::new(),
+            wake: None,
+            appends: Appends::default(),
+            letter: None,
+            letters: HashMap::new(),
+            closed: false,
+        };
+        self.lines.insert(id, line);
+        self.line_ids.insert(partition.clone(), id);
+        if let Some(span) = span {
+            let (head, tail) = (span.head, span.tail);
+            self.inbox.push_back((id, Input::Recovered { head, tail }));
+        }
+        self.tell_leader(id);
+        id
+    }
+
+    /// Tells a line one thing, carries out what it orders, and lets it take what waits.
+    pub(super) fn step(&mut self, id: u32, input: Input<Batch>) {
+        let now = self.now();
+        let mut orders = Vec::new();
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        line.machine.handle(now, input, &mut orders);
+        self.carry_out(id, orders);
+        self.feed(id);
+    }
+
+    /// Lets a line take what waits for it, as far as it can.
+    pub(super) fn feed(&mut self, id: u32) {
+        let is_ending = self.ending.is_some();
+        let shared = self.shared.clone();
+        loop {
+            let now = self.now();
+            let Some(line) = self.lines.get_mut(&id) else {
+                return;
+            };
+            line.intake
+                .front
+                .joinable
+                .store(line.machine.has_joinable(), Ordering::Release);
+            if !line.machine.can_take() {
+                return;
+            }
+            let at_once = is_ending || line.attempts.is_empty();
+            let Some(ready) = line.intake.next(at_once, &shared) else {
+                let due = line.intake.due;
+                if let Some(due) = due {
+                    self.wake_at(id, due);
+                }
+                return;
+            };
+            let count = ready.batch.count();
+            let ticket = self.tickets.open(ready.who, count, ready.bytes);
+            let mut orders = Vec::new();
+            let joined = ready
+                .join
+                .is_some_and(|event| line.machine.join(now, ticket, event.as_str(), &mut orders));
+            if !joined {
+                let payload = ready.batch;
+                line.machine
+                    .handle(now, Input::Published { ticket, payload }, &mut orders);
+            }
+            self.carry_out(id, orders);
+        }
+    }
+
+    fn carry_out(&mut self, id: u32, orders: Vec<Order<Batch>>) {
+        for order in orders {
+            self.carry_out_one(id, order);
+        }
+    }
+
+    fn carry_out_one(&mut self, id: u32, order: Order<Batch>) {
+        match order {
+            Order::Send {
+                attempt,
+                stamping,
+                payload,
+            } => self.order_send(id, attempt, &stamping, &payload),
+            Order::Append { append, batches } => self.order_append(id, append, &batches),
+            Order::StoreStamps { write, stamps } => self.order_step(id, StoreStep::Stamp { write, stamps }),
+            Order::Read { from } => self.order_step(id, StoreStep::Read { from }),
+            Order::Remove { below } => self.order_step(id, StoreStep::Remove { below }),
+            Order::Search {
+                search,
+                payload,
+                from,
+                since,
+            } => self.order_search(id, search, &payload, from, since),
+            Order::DeadLetter {
+                letter,
+                payload,
+                refusal,
+            } => self.order_letter(id, letter, &payload, refusal),
+            Order::Acknowledge { claim, outcome } => {
+                let Some(line) = self.lines.get_mut(&id) else {
+                    return;
+                };
+                let fate = Self::fate(Some(line.partition.partition), outcome, line.letter.clone());
+                self.acknowledge(claim, fate);
+            }
+            Order::AskProducer { used_up } => self.need_producer(id, used_up),
+            Order::WakeAt(at) => {
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.wake = Some(at);
+                }
+                self.wake_at(id, at);
+            }
+            Order::Alarm(trouble) => self.alarm(id, trouble),
+        }
+    }
+
+    fn alarm(&mut self, id: u32, trouble: Trouble) {
+        let Some(line) = self.lines.get(&id) else {
+            return;
+        };
+        let partition = line.partition.clone();
+        tracing::error!(%partition, ?trouble, "Kafka does not take events until somebody mends this; they are parked");
+        if trouble == Trouble::TopicMissing {
+            let topic = self.topic_line(&partition.topic);
+            self.look_up(topic);
+        }
+    }
+
+    /// The time `at` has come for the line `id`.
+    pub(super) fn line_timer(&mut self, id: u32, at: Duration) {
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        if line.intake.due == Some(at) {
+            line.intake.due = None;
+            self.feed(id);
+        }
+        let is_meant = |line: &mut Line| line.wake.take_if(|wake| *wake == at).is_some();
+        if self.lines.get_mut(&id).is_some_and(is_meant) {
+            self.inbox.push_back((id, Input::Timer));
+        }
+    }
+
+    fn order_append(
+        &mut self,
+        id: u32,
+        append: u64,
+        batches: &[(Option<evenkeel_flow::Stamping>, Batch)],
+    ) {
+        let Some(line) = self.lines.get(&id) else {
+            return;
+        };
+        let place = line.intake.front.place.clone();
+        let appended_at = self.shared.clock.now();
+        let rows = batches
+            .iter()
+            .map(|(stamping, batch)| row(batch, *stamping, appended_at))
+            .collect();
+        let (store, append_id) = (self.store.clone(), self.append_id(id, append));
+        self.work.push(Box::pin(async move {
+            let result = store.append(&place, append_id, rows).await;
+            Done::Appended {
+                line: id,
+                append,
+                result,
+            }
+        }));
+    }
+
+    /// The identity of an append of the line or topic `id`: the same each time it is ordered.
+    pub(super) const fn append_id(&self, id: u32, append: u64) -> AppendId {
+        AppendId {
+            process: self.process ^ id as u128,
+            number: append,
+        }
+    }
+
+    pub(super) fn appended(&mut self, id: u32, append: u64, result: Result<u64, Error>) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            let result = line.appends.result(append, result);
+            self.inbox.push_back((id, Input::Appended { append, result }));
+        }
+    }
+
+    /// Tells every line and topic that nothing more comes, once that is so. True when all have finished.
+    pub(super) fn close_lines(&mut self) -> bool {
+        let mut finished = self.close_topics();
+        let mut closing = Vec::new();
+        for (id, line) in &mut self.lines {
+            let is_taken = line.intake.ready.is_empty() && line.intake.front.retire();
+            if is_taken && !line.closed {
+                line.closed = true;
+                closing.push(*id);
+            }
+            let is_drained = line.machine.parked().is_empty() || !matches!(line.leader, Leader::At { .. });
+            finished &= line.closed && line.machine.is_idle() && is_drained;
+        }
+        finished &= closing.is_empty();
+        for id in closing {
+            self.inbox.push_back((id, Input::Close));
+        }
+        self.tell();
+        self.begin_sends();
+        finished
+    }
+
+    /// The place that the line `id` parks at.
+    pub(super) fn place_of(&self, id: u32) -> Option<Place> {
+        Some(self.lines.get(&id)?.intake.front.place.clone())
+    }
+}

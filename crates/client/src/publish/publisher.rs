@@ -1,0 +1,335 @@
+//! The publisher that an application holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel_broker::Cluster;
+use evenkeel_event::clock::{Clock, SystemClock};
+use evenkeel_event::topic::NameError;
+use evenkeel_event::{Code, Event, Record, TopicName};
+use evenkeel_flow::session::Settings;
+use evenkeel_schema::{Contract, Payload, Valid, Violation};
+use evenkeel_store::{DiskStandby, Kind, Standby, Stats};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::{Command, Engine, Parts};
+use super::fate::Fates;
+use super::front::{Closing, Entry};
+use super::letter;
+use super::receipt::{LetterPlace, PublishError, Receipt};
+use super::shared::Shared;
+use crate::config::Config;
+use crate::schema_cache::{SchemaCache, SchemaError};
+
+/// What an event's data is on the wire.
+const CONTENT_TYPE: &str = "application/avro";
+/// What the data of a letter is that could not be encoded.
+const LETTER_CONTENT_TYPE: &str = "application/json";
+/// What a record takes beside its key, value and headers, at most.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// Publishes an application's events. Cheap to clone; all clones are one.
+///
+/// One per process and directory. [`Publisher::close`] it before the process ends.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    schemas: SchemaCache,
+    store: Arc<dyn Standby>,
+    application: String,
+    letters: TopicName,
+    commands: mpsc::Sender<Command>,
+}
+
+/// Why a publisher could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The standby store cannot be used.
+    #[error(transparent)]
+    Standby(#[from] evenkeel_store::Error),
+    /// The settings for Kafka cannot be used.
+    #[error(transparent)]
+    Kafka(#[from] evenkeel_broker::Error),
+    /// The application's name makes no topic name.
+    #[error("the application cannot have a dead-letter topic: {0}")]
+    Name(#[from] NameError),
+    /// The directory for schemas cannot be used.
+    #[error(transparent)]
+    Schemas(#[from] SchemaError),
+}
+
+/// An event that was put on its way.
+#[derive(Debug)]
+struct OnItsWay {
+    fates: Arc<Fates>,
+    index: u32,
+    /// What is wrong with it, for a letter.
+    wrong: Option<(Code, String)>,
+}
+
+impl Publisher {
+    /// Starts: opens the standby store, gets the schemas of the application's events (from disk when the registry is
+    /// down), and goes on with what an earlier process left parked. Kafka need not be there.
+    ///
+    /// # Errors
+    /// When the directory or the settings cannot be used.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let schemas = SchemaCache::open(config.registry.clone(), &config.directory.join("schemas"))?;
+        schemas.prepare(&config.event_types).await;
+        let standby = evenkeel_store::Config {
+            limit_bytes: config.standby_bytes_max,
+            ..evenkeel_store::Config::new(config.directory.join("standby"))
+        };
+        let opened = tokio::task::spawn_blocking(move || DiskStandby::open(&standby)).await;
+        let store: Arc<dyn Standby> = match opened {
+            Ok(store) => Arc::new(store?),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        Self::start_with(config, schemas, store, Arc::new(SystemClock::default())).await
+    }
+
+    async fn start_with(
+        config: Config,
+        schemas: SchemaCache,
+        store: Arc<dyn Standby>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let letters = TopicName::publish_letters(&config.application)?;
+        let cluster = Cluster::new(config.kafka.clone())?;
+        let closing = Closing {
+            bytes_max: config.batch_bytes_max,
+            compression: config.compression,
+        };
+        let shared = Arc::new(Shared::new(
+            clock,
+            closing,
+            config.linger,
+            config.buffer_bytes_max,
+            config.room_wait_max,
+        ));
+        let places = store.open_places().await?;
+        let mut topics: Vec<TopicName> = places.iter().map(|held| held.place.topic.clone()).collect();
+        topics.extend(config.event_types.iter().map(|event| event.topic.clone()));
+        let (commands, received) = mpsc::channel(4);
+        let engine = Engine::new(Parts {
+            shared: shared.clone(),
+            cluster,
+            store: store.clone(),
+            settings: Settings {
+                out_after: config.out_after,
+                ..Settings::default()
+            },
+            new_topics: config.new_topics,
+            send_timeout: config.send_timeout,
+            letters: letters.clone(),
+            application: config.application.clone(),
+            recovered: places.into_iter().map(|held| (held.place, held.span)).collect(),
+            commands: received,
+        });
+        tokio::spawn(engine.run(topics));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                schemas,
+                store,
+                application: config.application,
+                letters,
+                commands,
+            }),
+        })
+    }
+
+    /// Publishes an event whose data is `data`, and waits until a durable place has it.
+    ///
+    /// An event that violates its contract becomes a dead letter, with its data as JSON. Dropping the future does not
+    /// take the event back.
+    ///
+    /// # Errors
+    /// When nothing durable is known to have it; see [`PublishError::may_have_landed`].
+    pub async fn publish<T: Serialize + ?Sized>(
+        &self,
+        event: &Event,
+        data: &T,
+    ) -> Result<Receipt, PublishError> {
+        let contract = self.contract(event).await?;
+        let encoded = contract.encode(data);
+        let json = || serde_json::to_vec(data).unwrap_or_default().into();
+        self.enter(event, &contract, encoded, json).await?.receipt().await
+    }
+
+    /// Publishes an event whose data is given as JSON. See [`Publisher::publish`].
+    ///
+    /// # Errors
+    /// When nothing durable is known to have it; see [`PublishError::may_have_landed`].
+    pub async fn publish_json(&self, event: &Event, json: &[u8]) -> Result<Receipt, PublishError> {
+        let contract = self.contract(event).await?;
+        let encoded = contract.encode_json(json);
+        let json = || Bytes::copy_from_slice(json);
+        self.enter(event, &contract, encoded, json).await?.receipt().await
+    }
+
+    /// Publishes events in their order, and waits for all. The results are in the order of the events.
+    pub async fn publish_batch<T: Serialize>(
+        &self,
+        events: &[(Event, T)],
+    ) -> Vec<Result<Receipt, PublishError>> {
+        let mut entered = Vec::with_capacity(events.len());
+        for (event, data) in events {
+            entered.push(self.enter_one(event, data).await);
+        }
+        let mut receipts = Vec::with_capacity(entered.len());
+        for entered in entered {
+            receipts.push(match entered {
+                Ok(entered) => entered.receipt().await,
+                Err(error) => Err(error),
+            });
+        }
+        receipts
+    }
+
+    async fn enter_one<T: Serialize>(&self, event: &Event, data: &T) -> Result<OnItsWay, PublishError> {
+        let contract = self.contract(event).await?;
+        let encoded = contract.encode(data);
+        let json = || serde_json::to_vec(data).unwrap_or_default().into();
+        self.enter(event, &contract, encoded, json).await
+    }
+
+    /// What is parked.
+    ///
+    /// # Errors
+    /// When the standby store cannot be read.
+    pub async fn parked(&self) -> Result<Stats, evenkeel_store::Error> {
+        self.inner.store.stats().await
+    }
+
+    /// The standby store, to look into.
+    #[must_use]
+    pub fn standby(&self) -> &Arc<dyn Standby> {
+        &self.inner.store
+    }
+
+    /// The schemas of the application's events.
+    #[must_use]
+    pub fn schemas(&self) -> &SchemaCache {
+        &self.inner.schemas
+    }
+
+    /// Takes no further event, and finishes what is there for at most `limit`: sends it where Kafka takes it, parks it
+    /// otherwise. True when every caller got a receipt or an error that does not leave open what became of the event.
+    pub async fn close(&self, limit: Duration) -> bool {
+        let (finished, told) = oneshot::channel();
+        let command = Command::Close { limit, finished };
+        if self.inner.commands.send(command).await.is_err() {
+            return true;
+        }
+        told.await.unwrap_or(true)
+    }
+
+    async fn contract(&self, event: &Event) -> Result<Arc<Contract>, PublishError> {
+        let schemas = &self.inner.schemas;
+        schemas
+            .contract(&event.topic, &event.event_type)
+            .await
+            .map_err(|source| PublishError::SchemaUnavailable {
+                event_type: event.event_type.clone(),
+                topic: event.topic.clone(),
+                source,
+            })
+    }
+
+    /// Puts an event on its way: encoded to its topic, wrong to the dead-letter topic.
+    async fn enter(
+        &self,
+        event: &Event,
+        contract: &Contract,
+        encoded: Result<Valid<Payload>, Violation>,
+        json: impl FnOnce() -> Bytes,
+    ) -> Result<OnItsWay, PublishError> {
+        match encoded {
+            Ok(valid) => self.enter_valid(event, &valid).await,
+            Err(violation) => self.enter_wrong(event, contract, &violation, json()).await,
+        }
+    }
+
+    async fn enter_valid(&self, event: &Event, valid: &Valid<Payload>) -> Result<OnItsWay, PublishError> {
+        let shared = &self.inner.shared;
+        let value = valid.get().bytes();
+        let headers = event.to_headers(CONTENT_TYPE, None);
+        let bytes = event.key.as_ref().map_or(0, Bytes::len) + value.len() + 256 + RECORD_OVERHEAD_BYTES;
+        shared.take_room(&event.topic, bytes).await?;
+        let entry = Entry {
+            kind: Kind::Event,
+            id: Some(&event.id),
+            key: event.key.as_ref(),
+            value: Some(value),
+            headers: &headers,
+            bytes,
+        };
+        let (fates, index) = shared.enter(&shared.topic(&event.topic), &entry)?;
+        Ok(OnItsWay {
+            fates,
+            index,
+            wrong: None,
+        })
+    }
+
+    async fn enter_wrong(
+        &self,
+        event: &Event,
+        contract: &Contract,
+        violation: &Violation,
+        json: Bytes,
+    ) -> Result<OnItsWay, PublishError> {
+        let inner = &self.inner;
+        let cause = violation.to_string();
+        let record = Record {
+            topic: event.topic.clone(),
+            partition: None,
+            key: event.key.clone(),
+            value: Some(json),
+            headers: event.to_headers(LETTER_CONTENT_TYPE, None),
+        };
+        let bytes = record.payload_bytes() + RECORD_OVERHEAD_BYTES;
+        inner.shared.take_room(&event.topic, bytes).await?;
+        let letter = letter::letter(
+            &inner.letters,
+            &inner.application,
+            record,
+            Code::SchemaViolation,
+            cause.clone(),
+            inner.shared.clock.now(),
+            u32::try_from(contract.id().0).ok(),
+        );
+        let (fates, index) = letter::enter(&inner.shared, &inner.letters, letter, bytes)?;
+        Ok(OnItsWay {
+            fates,
+            index,
+            wrong: Some((Code::SchemaViolation, cause)),
+        })
+    }
+}
+
+impl OnItsWay {
+    async fn receipt(self) -> Result<Receipt, PublishError> {
+        let receipt = self.fates.of(self.index).await;
+        let Some((code, cause)) = self.wrong else {
+            return receipt;
+        };
+        // What became of the letter, not of the event.
+        match LetterPlace::of(receipt?) {
+            Some(at) => Ok(Receipt::DeadLettered { code, cause, at }),
+            None => Err(PublishError::LetterLost {
+                topic: self.fates.topic().clone(),
+                cause,
+            }),
+        }
+    }
+}

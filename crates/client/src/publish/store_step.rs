@@ -1,0 +1,274 @@
+//! A line's steps in the standby store: each is repeated until it succeeds, one after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_broker::batch;
+use evenkeel_event::clock::Timestamp;
+use evenkeel_flow::Stamping;
+use evenkeel_flow::session::{Input, Payload as _, StampedRange, Stored};
+use evenkeel_store::{Error, Piece, Place, Row, Standby, StoredRow};
+
+use super::batch::{Batch, Gathering};
+use super::done::Done;
+use super::engine::Engine;
+
+/// Most bytes that are read at once.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// Rows without a stamp are joined up to this size.
+const JOINED_BYTES: usize = 128 << 10;
+/// Wait before a step is tried again.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// A step.
+#[derive(Debug, Clone)]
+pub(super) enum StoreStep {
+    Stamp { write: u64, stamps: Vec<StampedRange> },
+    Read { from: u64 },
+    Remove { below: u64 },
+}
+
+/// A batch as a row.
+pub(super) fn row(batch: &Batch, stamping: Option<Stamping>, appended_at: Timestamp) -> Row {
+    Row {
+        kind: batch.kind(),
+        records: batch.raw().clone(),
+        count: u32::try_from(batch.count()).unwrap_or(0),
+        ids: Vec::new(),
+        appended_at,
+        stamping,
+    }
+}
+
+impl Engine {
+    pub(super) fn order_step(&mut self, id: u32, step: StoreStep) {
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        line.steps.push_back(step);
+        if line.steps.len() == 1 {
+            self.begin_step(id);
+        }
+    }
+
+    fn begin_step(&mut self, id: u32) {
+        let Some(step) = self.lines.get(&id).and_then(|line| line.steps.front()).cloned() else {
+            return;
+        };
+        let Some(place) = self.place_of(id) else { return };
+        let store = self.store.clone();
+        self.work.push(Box::pin(async move {
+            Done::Stored {
+                line: id,
+                input: make(store, place, step).await,
+            }
+        }));
+    }
+
+    pub(super) fn stored(&mut self, id: u32, input: Input<Batch>) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.steps.pop_front();
+        }
+        self.begin_step(id);
+        self.inbox.push_back((id, input));
+    }
+}
+
+/// Makes the step, however often it has to be tried.
+async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Input<Batch> {
+    let mut is_told = false;
+    loop {
+        let failure = match attempt(&*store, &place, &step).await {
+            Ok(input) => return input,
+            Err(failure) => failure,
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::error!(topic = %place.topic, partition = ?place.partition, error = failure, "parked events cannot be sent on");
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result<Input<Batch>, String> {
+    let said = |error: Error| error.to_string();
+    match step {
+        StoreStep::Stamp { write, stamps } => {
+            store.store_stamps(place, stamps.clone()).await.map_err(said)?;
+            Ok(Input::StampsStored { write: *write })
+        }
+        StoreStep::Remove { below } => {
+            store.remove(place, *below).await.map_err(said)?;
+            Ok(Input::Removed { below: *below })
+        }
+        StoreStep::Read { from } => {
+            let piece = store.read(place, *from, READ_BYTES_MAX).await.map_err(said)?;
+            let batches = read(piece, *from)?;
+            Ok(Input::Read { batches })
+        }
+    }
+}
+
+/// The batches from the position `from` on: a stamped one as it was stamped, others joined.
+fn read(piece: Piece, from: u64) -> Result<Vec<Stored<Batch>>, String> {
+    let end = piece.rows.last().map_or(from, end_of);
+    if piece.rows.first().is_some_and(|first| first.position > from) {
+        return Err(format!(
+            "the records from position {from} on cannot be read back: see the store's report of damage"
+        ));
+    }
+    let mut stamps = piece
+        .stamps
+        .iter()
+        .filter(|stamp| stamp.position >= from)
+        .peekable();
+    let (mut batches, mut at) = (Vec::new(), from);
+    while at < end {
+        let stamped = stamps.next_if(|stamp| stamp.position == at);
+        let until = match stamped {
+            Some(stamp) => at + u64::try_from(stamp.stamping.stamp.count).unwrap_or(1),
+            None => unstamped_until(&piece.rows, at, stamps.peek().map_or(end, |stamp| stamp.position)),
+        };
+        let Some(payload) = cut(&piece.rows, at, until).map_err(|error| error.to_string())? else {
+            break;
+        };
+        batches.push(Stored {
+            position: at,
+            payload,
+            stamping: stamped.map(|stamp| stamp.stamping),
+        });
+        at = until;
+    }
+    Ok(batches)
+}
+
+/// Where a batch of unstamped records from `at` on ends, at the latest at `limit`: behind whole rows of about
+/// [`JOINED_BYTES`].
+fn unstamped_until(rows: &[StoredRow], at: u64, limit: u64) -> u64 {
+    let (mut until, mut bytes) = (at, 0);
+    for row in rows.iter().filter(|row| end_of(row) > at) {
+        bytes += row.row.records.len();
+        if until > at && bytes > JOINED_BYTES {
+            break;
+        }
+        until = end_of(row).min(limit);
+        if until == limit {
+            break;
+        }
+    }
+    until
+}
+
+/// The records at `from..until` as one batch; `None` when some of them are missing.
+fn cut(rows: &[StoredRow], from: u64, until: u64) -> Result<Option<Batch>, batch::Error> {
+    let parts: Vec<(&StoredRow, i32, i32)> = rows
+        .iter()
+        .filter(|row| end_of(row) > from && row.position < until)
+        .map(|row| {
+            let first = i32::try_from(from.saturating_sub(row.position)).unwrap_or(0);
+            let last = i32::try_from(until.min(end_of(row)) - row.position).unwrap_or(0);
+            (row, first, last)
+        })
+        .collect();
+    let held: i64 = parts.iter().map(|(_, first, last)| i64::from(last - first)).sum();
+    if u64::try_from(held).unwrap_or(0) != until - from {
+        return Ok(None);
+    }
+    let revived = |row: &StoredRow| Batch::revive(row).ok_or(batch::Error::NotABatch);
+    if let [(row, first, last)] = parts.as_slice() {
+        return revived(row)?.slice(*first, *last).map(Some);
+    }
+    let Some((head, ..)) = parts.first() else {
+        return Ok(None);
+    };
+    let mut gathering = Gathering::new(head.row.kind);
+    for (row, first, last) in parts {
+        gathering.take(&revived(row)?, first, last)?;
+    }
+    gathering.close().map(Some)
+}
+
+pub(super) fn end_of(row: &StoredRow) -> u64 {
+    row.position + u64::from(row.row.count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_broker::batch::{Builder, Compression};
+    use evenkeel_event::{Header, TopicId, headers};
+    use evenkeel_flow::Stamp;
+    use evenkeel_store::Kind;
+
+    fn stored(position: u64, ids: &[&str]) -> StoredRow {
+        let mut builder = Builder::new(1 << 20);
+        for id in ids {
+            let headers = [Header::new(headers::CE_ID, (*id).to_owned())];
+            builder
+                .push(None, Some(id.as_bytes()), &headers, Timestamp::from_millis(0))
+                .unwrap();
+        }
+        let batch = Batch::close(Kind::Event, builder, Compression::None).unwrap();
+        let row = row(&batch, None, Timestamp::from_millis(0));
+        StoredRow { position, row }
+    }
+
+    fn stamp(position: u64, count: i32) -> StampedRange {
+        StampedRange {
+            position,
+            stamping: Stamping {
+                stamp: Stamp {
+                    producer_id: 1,
+                    epoch: 0,
+                    base_sequence: 0,
+                    count,
+                },
+                at: Timestamp::from_millis(0),
+                topic_id: TopicId::UNKNOWN,
+                search_from: None,
+                possible_double: false,
+            },
+        }
+    }
+
+    fn seen(rows: Vec<StoredRow>, stamps: Vec<StampedRange>, from: u64) -> Vec<(u64, String, bool)> {
+        read(Piece { rows, stamps }, from)
+            .unwrap()
+            .into_iter()
+            .map(|batch| {
+                let ids = batch.payload.ids().unwrap().concat();
+                (batch.position, ids, batch.stamping.is_some())
+            })
+            .collect()
+    }
+
+    fn batch(position: u64, ids: &str, stamped: bool) -> (u64, String, bool) {
+        (position, ids.to_owned(), stamped)
+    }
+
+    #[test]
+    fn stamped_batches_are_read_as_they_were_stamped_and_others_are_joined() {
+        let rows = || vec![stored(4, &["a", "b", "c"]), stored(7, &["d"]), stored(8, &["e", "f"])];
+        assert_eq!(seen(rows(), Vec::new(), 4), [batch(4, "abcdef", false)]);
+        assert_eq!(seen(rows(), Vec::new(), 6), [batch(6, "cdef", false)]);
+        assert_eq!(
+            seen(rows(), vec![stamp(4, 3), stamp(7, 2)], 4),
+            [batch(4, "abc", true), batch(7, "de", true), batch(9, "f", false)]
+        );
+        assert_eq!(
+            seen(rows(), vec![stamp(5, 1), stamp(8, 2)], 4),
+            [
+                batch(4, "a", false),
+                batch(5, "b", true),
+                batch(6, "cd", false),
+                batch(8, "ef", true)
+            ]
+        );
+    }
+
+    #[test]
+    fn reading_ends_before_a_gap_and_says_so_at_one() {
+        let rows = || vec![stored(4, &["a"]), stored(6, &["c"])];
+        assert_eq!(seen(rows(), vec![stamp(6, 1)], 4).first(), None);
+        assert!(read(Piece { rows: rows(), stamps: Vec::new() }, 3).is_err());
+    }
+}
