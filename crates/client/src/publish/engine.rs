@@ -283,11 +283,7 @@ impl Engine {
     }
 
     /// What the machines said to callers.
-    pub(super) fn acknowledge(
-        &mut self,
-        claim: evenkeel_flow::session::Claim,
-        fate: super::fate::Fate,
-    ) {
+    pub(super) fn acknowledge(&mut self, claim: evenkeel_flow::session::Claim, fate: super::fate::Fate) {
         let bytes = self.tickets.tell(claim, fate);
         self.shared.give_room(bytes);
     }

@@ -12,10 +12,23 @@ use super::receipt::{Lane, LetterPlace, PublishError, Receipt};
 /// What became of neighbouring events: what is said of the first, and of the others by their distance.
 #[derive(Debug, Clone)]
 pub(super) enum Fate {
-    Published { partition: i32, offset: Option<i64> },
-    Parked { partition: Option<i32>, position: u64 },
-    DeadLettered { code: Code, cause: String, at: LetterPlace },
-    Failed { reason: Reason, may_have_landed: bool },
+    Published {
+        partition: i32,
+        offset: Option<i64>,
+    },
+    Parked {
+        partition: Option<i32>,
+        position: u64,
+    },
+    DeadLettered {
+        code: Code,
+        cause: String,
+        at: LetterPlace,
+    },
+    Failed {
+        reason: Reason,
+        may_have_landed: bool,
+    },
 }
 
 /// The fates of one batch's events.

@@ -135,13 +135,7 @@ impl Front {
     }
 
     /// Takes the oldest batch: a closed one, or the open one when it is older than `linger` or `at_once` holds.
-    pub(super) fn take(
-        &self,
-        at_once: bool,
-        linger: Duration,
-        closing: Closing,
-        now: Duration,
-    ) -> Offer {
+    pub(super) fn take(&self, at_once: bool, linger: Duration, closing: Closing, now: Duration) -> Offer {
         let mut gather = self.lock();
         if let Some(ready) = gather.closed.pop_front() {
             return Offer::Batch(ready);

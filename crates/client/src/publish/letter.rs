@@ -67,7 +67,14 @@ pub(super) fn letter(
         schema_id,
         delivery_count: 0,
     };
-    Letter::new(letters.clone(), record.key, record.value, record.headers, &origin, &cause)
+    Letter::new(
+        letters.clone(),
+        record.key,
+        record.value,
+        record.headers,
+        &origin,
+        &cause,
+    )
 }
 
 impl Engine {
@@ -98,9 +105,15 @@ impl Engine {
         let (code, message) = match refusal {
             Refusal::TooLarge => (
                 Code::TooLarge,
-                format!("the event has {} bytes, more than its topic takes", payload.raw().len()),
+                format!(
+                    "the event has {} bytes, more than its topic takes",
+                    payload.raw().len()
+                ),
             ),
-            Refusal::InvalidRecord => (Code::InvalidRecord, "Kafka refuses the record as invalid".to_owned()),
+            Refusal::InvalidRecord => (
+                Code::InvalidRecord,
+                "Kafka refuses the record as invalid".to_owned(),
+            ),
             Refusal::Corrupt => (
                 Code::InvalidRecord,
                 "Kafka refuses the record as corrupt, or its topic wants keys and it has none".to_owned(),
@@ -119,7 +132,15 @@ impl Engine {
         line.letters.insert(number, (code, message.clone()));
         let failed_at = self.shared.clock.now();
         let application = &self.application;
-        Some(letter(&self.letters, application, record, code, message, failed_at, None))
+        Some(letter(
+            &self.letters,
+            application,
+            record,
+            code,
+            message,
+            failed_at,
+            None,
+        ))
     }
 
     /// Tells a line what became of its letter.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use evenkeel_broker::Leader;
 use evenkeel_event::{TopicId, TopicPartition};
-use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
 use evenkeel_flow::Trouble;
+use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
 use evenkeel_store::{AppendId, Error, Place};
 
 use super::batch::Batch;
@@ -221,12 +221,7 @@ impl Engine {
         }
     }
 
-    fn order_append(
-        &mut self,
-        id: u32,
-        append: u64,
-        batches: &[(Option<evenkeel_flow::Stamping>, Batch)],
-    ) {
+    fn order_append(&mut self, id: u32, append: u64, batches: &[(Option<evenkeel_flow::Stamping>, Batch)]) {
         let Some(line) = self.lines.get(&id) else {
             return;
         };

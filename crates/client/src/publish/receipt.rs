@@ -108,7 +108,9 @@ pub enum PublishError {
         may_have_landed: bool,
     },
     /// The event is wrong and its dead letter could not be kept either.
-    #[error("topic {topic}: the event is refused ({cause}), and its dead letter could be neither sent nor parked")]
+    #[error(
+        "topic {topic}: the event is refused ({cause}), and its dead letter could be neither sent nor parked"
+    )]
     LetterLost {
         /// The topic.
         topic: TopicName,
@@ -122,7 +124,9 @@ impl PublishError {
     #[must_use]
     pub const fn may_have_landed(&self) -> bool {
         match self {
-            Self::NotParked { may_have_landed, .. } | Self::Closed { may_have_landed, .. } => *may_have_landed,
+            Self::NotParked { may_have_landed, .. } | Self::Closed { may_have_landed, .. } => {
+                *may_have_landed
+            }
             _ => false,
         }
     }

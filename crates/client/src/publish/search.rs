@@ -95,7 +95,9 @@ async fn try_find(
     }
     cluster
         .search(partition, begin, usize::MAX, |record| {
-            let id = record.header(headers::CE_ID).and_then(|id| std::str::from_utf8(id).ok());
+            let id = record
+                .header(headers::CE_ID)
+                .and_then(|id| std::str::from_utf8(id).ok());
             let place = id.and_then(|id| first.get_mut(id));
             if let Some(place @ None) = place {
                 *place = Some(record.offset);

@@ -160,8 +160,4 @@ impl Shared {
         self.closed.store(true, Ordering::Release);
         self.room.notify_waiters();
     }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
 }

@@ -247,7 +247,13 @@ mod tests {
 
     #[test]
     fn stamped_batches_are_read_as_they_were_stamped_and_others_are_joined() {
-        let rows = || vec![stored(4, &["a", "b", "c"]), stored(7, &["d"]), stored(8, &["e", "f"])];
+        let rows = || {
+            vec![
+                stored(4, &["a", "b", "c"]),
+                stored(7, &["d"]),
+                stored(8, &["e", "f"]),
+            ]
+        };
         assert_eq!(seen(rows(), Vec::new(), 4), [batch(4, "abcdef", false)]);
         assert_eq!(seen(rows(), Vec::new(), 6), [batch(6, "cdef", false)]);
         assert_eq!(
@@ -269,6 +275,15 @@ mod tests {
     fn reading_ends_before_a_gap_and_says_so_at_one() {
         let rows = || vec![stored(4, &["a"]), stored(6, &["c"])];
         assert_eq!(seen(rows(), vec![stamp(6, 1)], 4).first(), None);
-        assert!(read(Piece { rows: rows(), stamps: Vec::new() }, 3).is_err());
+        assert!(
+            read(
+                Piece {
+                    rows: rows(),
+                    stamps: Vec::new()
+                },
+                3
+            )
+            .is_err()
+        );
     }
 }

@@ -315,7 +315,10 @@ impl Engine {
         };
         let place = line.intake.front.place.clone();
         let appended_at = self.shared.clock.now();
-        let rows = batches.iter().map(|batch| row(batch, None, appended_at)).collect();
+        let rows = batches
+            .iter()
+            .map(|batch| row(batch, None, appended_at))
+            .collect();
         let (store, append_id) = (self.store.clone(), self.append_id(id, append));
         self.work.push(Box::pin(async move {
             let result = store.append(&place, append_id, rows).await;
@@ -430,11 +433,7 @@ impl Engine {
 type Parts = BTreeMap<i32, (Batch, Vec<usize>)>;
 
 /// Parts a batch by the partitions of its records, with the records' indexes in it.
-fn part(
-    topic: &Topic,
-    partitions: usize,
-    batch: &Batch,
-) -> Result<Parts, evenkeel_broker::batch::Error> {
+fn part(topic: &Topic, partitions: usize, batch: &Batch) -> Result<Parts, evenkeel_broker::batch::Error> {
     let mut open = BTreeMap::<i32, (Gathering, Vec<usize>)>::new();
     for (index, record) in batch.open()?.iter().enumerate() {
         let partition = i32::try_from(topic.partition(record.key, partitions)).unwrap_or(0);

@@ -168,10 +168,11 @@ impl SchemaCache {
 
     fn compile(&self, registered: &Registered) -> Result<Arc<Contract>, SchemaError> {
         let references: Vec<&str> = registered.references.iter().map(String::as_str).collect();
-        let schema = Schema::parse_with(&registered.text, &references).map_err(|error| SchemaError::Unusable {
-            id: registered.id,
-            reason: error.to_string(),
-        })?;
+        let schema =
+            Schema::parse_with(&registered.text, &references).map_err(|error| SchemaError::Unusable {
+                id: registered.id,
+                reason: error.to_string(),
+            })?;
         let contract = Arc::new(Contract::new(SchemaId(registered.id), Arc::new(schema)));
         self.by_id
             .write()

@@ -206,7 +206,8 @@ impl Registry {
         }
         let mut references = Vec::new();
         let mut seen = Vec::new();
-        self.collect(id, answer.references, &mut seen, &mut references).await?;
+        self.collect(id, answer.references, &mut seen, &mut references)
+            .await?;
         Ok(Registered {
             id,
             text: answer.schema,
@@ -258,7 +259,9 @@ impl Registry {
         let url = format!("{}{path}", self.url);
         let accept = "application/vnd.schemaregistry.v1+json, application/json";
         let answered = match body {
-            None => self.authorised(self.agent.get(&url).header("accept", accept)).call(),
+            None => self
+                .authorised(self.agent.get(&url).header("accept", accept))
+                .call(),
             Some(body) => self
                 .authorised(self.agent.post(&url).header("accept", accept))
                 .header("content-type", "application/vnd.schemaregistry.v1+json")
@@ -317,14 +320,15 @@ impl fmt::Debug for Registry {
 
 /// A text as one segment of a path.
 fn segment(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            out
+        })
 }
 
 #[cfg(test)]

@@ -1,0 +1,14 @@
+//! The publish side over the embedded broker.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    reason = "tests panic to fail"
+)]
+
+mod outage;
+mod publish;
+mod schemas;
+mod stage;
