@@ -27,8 +27,11 @@ pub struct SchemaCache {
     event_types: RwLock<HashMap<TopicName, HashMap<String, EventType>>>,
     contracts: RwLock<HashMap<TopicName, HashMap<String, Arc<Contract>>>>,
     by_id: RwLock<HashMap<SchemaId, Arc<Contract>>>,
-    failures: Mutex<HashMap<(TopicName, String), (Instant, Arc<SchemaError>)>>,
+    failures: Mutex<HashMap<(TopicName, String), Failure>>,
 }
+
+/// When a look-up failed, and why.
+type Failure = (Instant, Arc<SchemaError>);
 
 impl SchemaCache {
     /// A cache that keeps schemas in `directory`.
@@ -110,11 +113,9 @@ impl SchemaCache {
     /// # Errors
     /// [`SchemaError::is_unknown`] when the registry says that there is no such id; else why it could not be had.
     pub async fn by_id(&self, id: SchemaId) -> Result<Arc<Contract>, SchemaError> {
-        let known = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(contract) = known.get(&id) {
-            return Ok(contract.clone());
+        if let Some(contract) = self.known_by_id(id) {
+            return Ok(contract);
         }
-        drop(known);
         let name = kept::by_id(id);
         let registered = match kept::read(&self.directory, &name) {
             Some(registered) => registered,
@@ -130,6 +131,11 @@ impl SchemaCache {
     fn known(&self, topic: &TopicName, event_type: &str) -> Option<Arc<Contract>> {
         let contracts = self.contracts.read().unwrap_or_else(PoisonError::into_inner);
         contracts.get(topic)?.get(event_type).cloned()
+    }
+
+    fn known_by_id(&self, id: SchemaId) -> Option<Arc<Contract>> {
+        let known = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&id).cloned()
     }
 
     fn wanted(&self, topic: &TopicName, event_type: &str) -> EventType {
