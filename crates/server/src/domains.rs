@@ -8,6 +8,7 @@ mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use evenkeel_event::clock::Clock;
 use uuid::Uuid;
 
@@ -232,6 +233,11 @@ impl Domains {
     fn now(&self) -> i64 {
         self.clock.now().millis()
     }
+}
+
+/// The key of records that mean nothing.
+pub(crate) fn fence_key() -> Bytes {
+    records::tombstone(&Key::Fence).key
 }
 
 fn is_name(name: &str) -> bool {

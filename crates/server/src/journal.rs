@@ -1,5 +1,6 @@
 //! A topic of one partition as a log of keyed records: read from the beginning and followed, appended to durably.
 
+mod kafka;
 mod memory;
 mod replica;
 
@@ -9,6 +10,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+pub use kafka::{KafkaJournal, Topic};
 pub use memory::{Fault, MemoryJournal};
 pub use replica::{Machine, Replica};
 
@@ -64,8 +66,6 @@ pub struct Chunk {
     pub records: Vec<Record>,
     /// Where to read on.
     pub next: i64,
-    /// The log's end (high watermark) when this was read: the offset that the next record will have.
-    pub end: i64,
 }
 
 /// Why a journal did not do as asked.

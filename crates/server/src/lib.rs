@@ -2,4 +2,5 @@
 
 pub mod domains;
 pub mod journal;
+pub mod platform;
 pub mod registry;

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +26,9 @@ use decide::{Answer, Write};
 use http::Metrics;
 use state::State;
 use write::{Command, Core, WAITING_MAX};
+
+/// How long a record whose answer was lost is looked for in what is read.
+const READ_BACK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a registry behaves.
 #[derive(Debug, Clone)]
@@ -57,7 +61,7 @@ impl Registry {
     /// Begins to follow the topic and answers at once; requests are answered 503 until [`Registry::loaded`]. Needs a tokio runtime.
     #[must_use]
     pub fn start(schemas: Arc<dyn Journal>, domains: Arc<Domains>, config: Config) -> Arc<Self> {
-        let patience = config.write_timeout;
+        let patience = config.write_timeout.min(READ_BACK_PATIENCE);
         let core = Arc::new(Core {
             schemas: Replica::follow(schemas),
             domains,
@@ -101,6 +105,11 @@ impl Registry {
             Err(_) => Err(Error::timed_out("the topic has not answered yet")),
         }
     }
+}
+
+/// The key of records that mean nothing.
+pub(crate) fn fence_key() -> Bytes {
+    records::Key::Noop.to_bytes()
 }
 
 /// Serves a registry until `stop` is ready, and then finishes the requests that have begun.

@@ -31,6 +31,8 @@ pub(crate) enum Key {
         /// Makes the key unique.
         record: String,
     },
+    /// Nothing: written where only a write tells that an earlier one will not land any more.
+    Fence,
     /// Schema ids up to this one have been given out and are never given out again.
     IdFloor {
         /// The id.

@@ -132,7 +132,6 @@ impl Log {
         Chunk {
             records: records.cloned().collect(),
             next: self.next,
-            end: self.next,
         }
     }
 }
@@ -172,7 +171,7 @@ impl Journal for MemoryJournal {
             tokio::pin!(grown);
             grown.as_mut().enable();
             let chunk = self.log().read(from);
-            if from > chunk.end {
+            if from > chunk.next {
                 return Err(Error::OutOfRange {
                     topic: self.topic().to_owned(),
                     offset: from,

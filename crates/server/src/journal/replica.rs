@@ -40,8 +40,6 @@ struct Shared<M> {
 struct Progress {
     /// Offset after the last applied record.
     next: i64,
-    /// The log's end as last seen.
-    end: i64,
     /// The log's end when reading began.
     target: Option<i64>,
     /// Everything up to the target has been applied.
@@ -78,13 +76,6 @@ impl<M: Machine> Replica<M> {
     #[must_use]
     pub fn is_loaded(&self) -> bool {
         self.shared.progress.borrow().loaded
-    }
-
-    /// Records of the log that are not applied yet, as far as is known.
-    #[must_use]
-    pub fn lag(&self) -> i64 {
-        let progress = *self.shared.progress.borrow();
-        (progress.end - progress.next).max(0)
     }
 
     /// Waits until everything that was in the log at the start has been applied.
@@ -183,7 +174,6 @@ impl<M: Machine> Shared<M> {
         let loaded = chunk.next >= target;
         self.progress.send_modify(|progress| {
             progress.next = chunk.next;
-            progress.end = chunk.end;
             progress.loaded |= loaded;
         });
         Ok(())

@@ -52,12 +52,16 @@ impl Api {
             patience,
         ));
         let registry = Registry::start(Arc::new(topics.schemas.clone()), Arc::clone(&domains), config);
+        Self::over(registry, domains).await
+    }
+
+    /// A registry that was started elsewhere, once it has read its topics.
+    pub(crate) async fn over(registry: Arc<Registry>, domains: Arc<Domains>) -> Self {
         tokio::time::timeout(Duration::from_secs(60), registry.loaded())
             .await
             .expect("loads");
-        let router = router(registry);
         Self {
-            router,
+            router: router(registry),
             domains,
             authorization: None,
             transcript: String::new(),

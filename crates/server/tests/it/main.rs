@@ -10,6 +10,8 @@
 
 mod api;
 mod domains;
+mod journals;
+mod on_broker;
 mod ownership;
 mod read_back;
 mod routes;

@@ -65,7 +65,6 @@ fn text(registry: &Registry) -> String {
         .core
         .domains
         .read(|state: &domains::State| (state.domains().count(), state.skipped()));
-    let lag = u64::try_from(registry.core.schemas.lag()).unwrap_or(0);
     gauge(
         "evenkeel_registry_subjects",
         "Subjects with a live version.",
@@ -77,12 +76,6 @@ fn text(registry: &Registry) -> String {
         "Schemas with an id.",
         "gauge",
         schemas as u64,
-    );
-    gauge(
-        "evenkeel_registry_lag_records",
-        "Records of the schema topic that are not applied yet.",
-        "gauge",
-        lag,
     );
     gauge(
         "evenkeel_registry_skipped_records",
