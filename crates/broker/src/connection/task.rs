@@ -226,3 +226,129 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<B
     }
     Ok(frame.freeze())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    struct Peer {
+        far: DuplexStream,
+        commands: mpsc::Sender<Command>,
+        give_up: Arc<Notify>,
+        task: JoinHandle<End>,
+    }
+
+    fn connection() -> Peer {
+        let (near, far) = duplex(1 << 16);
+        let (commands, receiver) = mpsc::channel(8);
+        let give_up = Arc::new(Notify::new());
+        Peer {
+            far,
+            commands,
+            task: tokio::spawn(run(near, receiver, give_up.clone())),
+            give_up,
+        }
+    }
+
+    impl Peer {
+        async fn ask(&self) -> (Turn, oneshot::Receiver<Result<Bytes, String>>) {
+            let (reply, answer) = oneshot::channel();
+            let turn = Turn::new();
+            let command = Command {
+                frame: BytesMut::from([0, 0, 0, 8, 0, 3, 0, 12, 0, 0, 0, 0].as_slice()),
+                turn: turn.clone(),
+                reply,
+            };
+            self.commands.send(command).await.unwrap();
+            (turn, answer)
+        }
+
+        /// The correlation id of the next request.
+        async fn request(&mut self) -> i32 {
+            let mut frame = [0; 12];
+            self.far.read_exact(&mut frame).await.unwrap();
+            assert_eq!(frame[..8], [0, 0, 0, 8, 0, 3, 0, 12], "another request's bytes");
+            i32::from_be_bytes(frame[8..].try_into().unwrap())
+        }
+
+        async fn answer(&mut self, correlation: i32) {
+            self.far.write_i32(4).await.unwrap();
+            self.far.write_i32(correlation).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_come_in_the_order_of_the_requests() {
+        let mut peer = connection();
+        let (_, first) = peer.ask().await;
+        let (_, second) = peer.ask().await;
+        assert_eq!((peer.request().await, peer.request().await), (1, 2));
+        peer.answer(1).await;
+        peer.answer(2).await;
+        assert_eq!(first.await.unwrap().unwrap().as_ref(), 1_i32.to_be_bytes());
+        assert_eq!(second.await.unwrap().unwrap().as_ref(), 2_i32.to_be_bytes());
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_another_request_ends_the_connection_for_all() {
+        let mut peer = connection();
+        let (_, first) = peer.ask().await;
+        let (_, second) = peer.ask().await;
+        peer.answer(7).await;
+        assert!(first.await.unwrap().is_err());
+        assert!(second.await.unwrap().is_err());
+        assert_eq!(peer.task.await.unwrap(), End::Broken);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_before_its_turn_is_never_written() {
+        let mut peer = connection();
+        let (reply, _answer) = oneshot::channel();
+        let turn = Turn::new();
+        assert!(turn.give_up());
+        let frame = BytesMut::from(b"this must not be sent".as_slice());
+        peer.commands.send(Command { frame, turn, reply }).await.unwrap();
+        let (written, _answer) = peer.ask().await;
+        assert_eq!(peer.request().await, 1);
+        assert!(!written.give_up(), "it is too late to give up what is written");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_closes_is_told_to_all_who_wait() {
+        let mut peer = connection();
+        let (_, waiting) = peer.ask().await;
+        peer.request().await;
+        drop(peer.far);
+        assert_eq!(waiting.await.unwrap(), Err("it closed".to_owned()));
+        assert_eq!(peer.task.await.unwrap(), End::Broken);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_answered_after_the_last_handle_is_gone() {
+        let mut peer = connection();
+        let (_, waiting) = peer.ask().await;
+        peer.request().await;
+        let Peer {
+            mut far,
+            commands,
+            task,
+            ..
+        } = peer;
+        drop(commands);
+        far.write_all(&[0, 0, 0, 4, 0, 0, 0, 1]).await.unwrap();
+        assert!(waiting.await.unwrap().is_ok());
+        assert_eq!(task.await.unwrap(), End::Unused);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_says_so() {
+        let mut peer = connection();
+        let (_, waiting) = peer.ask().await;
+        peer.request().await;
+        peer.give_up.notify_one();
+        assert!(waiting.await.unwrap().is_err());
+        assert_eq!(peer.task.await.unwrap(), End::Broken);
+    }
+}

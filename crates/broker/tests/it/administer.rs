@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use evenkeel_broker::admin::{Committed, Lag, NewTopic, Resource};
 
-use crate::brokers::{Bench, connect, name, on_every_broker};
+use evenkeel_flow::{Answer, Trouble};
+
+use crate::brokers::{Bench, PATIENCE, apache, appended, block_on, connect, name, on_every_broker, settings};
 
 on_every_broker! {
     topics_are_created_listed_and_deleted,
@@ -132,5 +134,55 @@ fn settings_and_partitions_are_changed() {
         {
             tokio::task::yield_now().await;
         }
+    });
+}
+
+/// A quota is told with the answer, and obeyed before the next request.
+#[test]
+fn a_quota_is_told_and_obeyed() {
+    let Some(kafka) = apache() else { return };
+    block_on(async {
+        let bench = Bench::new(kafka.bootstrap(), "quota").await;
+        let client = bench.topic.to_string();
+        let status = kafka
+            .console("kafka-configs")
+            .args(["--bootstrap-server", kafka.bootstrap(), "--alter"])
+            .args(["--entity-type", "clients", "--entity-name", &client])
+            .args(["--add-config", "producer_byte_rate=40000"])
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let limited = evenkeel_broker::Cluster::connect(evenkeel_broker::Kafka {
+            client_id: client,
+            ..settings(kafka.bootstrap())
+        })
+        .await
+        .unwrap();
+        let leader = limited.leader(&bench.partition(0)).await.unwrap();
+        let large = "q".repeat(500_000);
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let mut sequence = 0;
+        // The quota reaches the broker's quota keeper a little after it was set.
+        let throttle = loop {
+            let batch = [bench.batch(0, sequence, &[&large])];
+            let sent = limited.send(leader, &batch, PATIENCE).await;
+            assert_eq!(sent.outcomes[0].answer, appended(sequence.into()));
+            sequence += 1;
+            if sent.throttle > Duration::from_secs(1) {
+                break sent.throttle;
+            }
+            assert!(std::time::Instant::now() < deadline);
+        };
+        let batch = [bench.batch(0, sequence, &["next"])];
+        let sent = limited.send(leader, &batch, throttle / 4).await;
+        let pushed_back = Answer::Unanswered {
+            trouble: Trouble::Throttled,
+            may_have_landed: false,
+        };
+        assert_eq!(sent.outcomes[0].answer, pushed_back);
+        assert!(sent.throttle > Duration::ZERO);
+        let sent = limited.send(leader, &batch, throttle + PATIENCE).await;
+        assert_eq!(sent.outcomes[0].answer, appended(sequence.into()));
     });
 }

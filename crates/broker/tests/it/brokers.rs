@@ -11,7 +11,7 @@ use evenkeel_broker::fetch::{At, Until};
 use evenkeel_broker::{Cluster, Kafka, Outgoing};
 use evenkeel_event::clock::{Clock, SystemClock};
 use evenkeel_event::{TopicId, TopicName, TopicPartition};
-use evenkeel_flow::{Answer, Stamp};
+use evenkeel_flow::{Answer, Stamp, Trouble};
 use evenkeel_testkit::{Options, kafka_or_skip};
 
 /// Long enough for a machine that is busy with other things.
@@ -186,9 +186,31 @@ impl Bench {
 
     /// Sends over `cluster` and gives the answer.
     pub(crate) async fn send_over(&self, cluster: &Cluster, batch: &Outgoing) -> Answer {
-        let leader = cluster.leader(&batch.partition).await.unwrap();
-        let sent = cluster.send(leader, std::slice::from_ref(batch), PATIENCE).await;
-        sent.outcomes[0].answer
+        self.send_all(cluster, std::slice::from_ref(batch)).await[0]
+    }
+
+    /// Sends to the leader of the first batch and gives the answers. A broker may not know yet that it leads a topic
+    /// that was just created: what it does not take is sent again, stamp and all.
+    pub(crate) async fn send_all(&self, cluster: &Cluster, batches: &[Outgoing]) -> Vec<Answer> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let leader = cluster.leader(&batches[0].partition).await.unwrap();
+            let sent = cluster.send(leader, batches, PATIENCE).await;
+            let answers: Vec<Answer> = sent.outcomes.iter().map(|outcome| outcome.answer).collect();
+            let unaware = answers.iter().any(|answer| {
+                matches!(
+                    answer,
+                    Answer::Unanswered {
+                        trouble: Trouble::Leaderless,
+                        ..
+                    }
+                )
+            });
+            if !unaware || tokio::time::Instant::now() > deadline {
+                return answers;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) async fn send(&self, batch: &Outgoing) -> Answer {

@@ -83,12 +83,7 @@ async fn several_partitions_share_a_request(bootstrap: &str) {
     let batches: Vec<_> = (0..3)
         .map(|partition| bench.outgoing(partition, bench.batch(0, 0, &["x", "y"]).bytes))
         .collect();
-    let leader = bench.cluster.leader(&bench.partition(0)).await.unwrap();
-    let sent = bench
-        .cluster
-        .send(leader, &batches, crate::brokers::PATIENCE)
-        .await;
-    let answers: Vec<_> = sent.outcomes.iter().map(|outcome| outcome.answer).collect();
+    let answers = bench.send_all(&bench.cluster, &batches).await;
     assert_eq!(answers, [appended(0); 3]);
 }
 
