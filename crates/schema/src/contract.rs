@@ -75,6 +75,23 @@ impl Contract {
         Ok(Valid::new(self.id, Payload::framed(out.into())))
     }
 
+    /// Tries a Rust type on this schema, once, before it publishes.
+    ///
+    /// Made-up values of the schema are read as `T` and encoded again. They show every branch of a union and every
+    /// symbol of an enum (up to 32). `T` need not take all of them, an enum may know fewer symbols than the schema, but
+    /// it has to take one, and what it takes has to encode. So a missing field, one too many, or a field of another
+    /// type is found at start and not at the first event. What only some values violate, a decimal with too many
+    /// digits or `None` for a field that is never null, is found when such a value is encoded.
+    ///
+    /// # Errors
+    /// The violation that an event of this type would meet.
+    pub fn check_type<T>(&self) -> Result<(), Violation>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.codec.check_type::<T>(self.own_reader(), self.limits)
+    }
+
     fn prefixed(&self, capacity: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(PREFIX_BYTES + capacity.min(self.limits.content_bytes_max));
         out.extend_from_slice(&wire::prefix(self.id));

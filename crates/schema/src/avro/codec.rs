@@ -1,14 +1,14 @@
 //! A schema compiled for encoding and checking, and a pair of schemas compiled for reading.
 
 use crate::limits::Limits;
-use crate::violation::Violation;
+use crate::violation::{Violation, ViolationKind};
 
 use super::code::Code;
-use super::encode_json;
+use super::encode::Encoded;
 use super::model::Schema;
 use super::program::Program;
 use super::resolve::ReadProgram;
-use super::{decode_json, read};
+use super::{decode_json, decode_serde, encode_json, encode_serde, read, sample};
 
 /// The programs of one schema.
 #[derive(Debug)]
@@ -30,7 +30,9 @@ impl Codec {
         limits: Limits,
         out: Vec<u8>,
     ) -> Result<Vec<u8>, Violation> {
-        encode_json::encode_json(&self.program, limits, json, out)
+        let from = out.len();
+        let encoded = encode_json::encode_json(&self.program, limits, json, out)?;
+        self.checked(encoded, from, limits)
     }
 
     pub(crate) fn encode<T: serde::Serialize + ?Sized>(
@@ -39,7 +41,44 @@ impl Codec {
         limits: Limits,
         out: Vec<u8>,
     ) -> Result<Vec<u8>, Violation> {
-        super::encode_serde::encode(&self.program, limits, value, out)
+        let from = out.len();
+        let encoded = encode_serde::encode(&self.program, limits, value, out)?;
+        self.checked(encoded, from, limits)
+    }
+
+    /// A default may nest deeper, or repeat what takes no bytes more often, than content may.
+    fn checked(&self, encoded: Encoded, from: usize, limits: Limits) -> Result<Vec<u8>, Violation> {
+        let content = encoded.bytes.get(from..).unwrap_or_default();
+        if encoded.unchecked && !self.is_valid(content, limits) {
+            let message =
+                "the defaults of missing fields nest too deep or have too many items; give the fields";
+            return Err(Violation::new(ViolationKind::Size, message));
+        }
+        Ok(encoded.bytes)
+    }
+
+    /// Tries a Rust type on samples of the schema, see [`Contract::check_type`](crate::Contract::check_type).
+    pub(crate) fn check_type<T>(&self, reader: &Reader, limits: Limits) -> Result<(), Violation>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let mut refused = None;
+        let mut taken = false;
+        for sample in
+            (0..sample::count(&self.program)).filter_map(|number| sample::sample(&self.program, number))
+        {
+            match reader.read::<T>(&sample) {
+                Ok(value) => {
+                    taken = true;
+                    self.encode(&value, limits, Vec::new())?;
+                }
+                Err(violation) => refused = refused.or(Some(violation)),
+            }
+        }
+        match refused {
+            Some(violation) if !taken => Err(violation),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn is_valid(&self, content: &[u8], limits: Limits) -> bool {
@@ -84,7 +123,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::to_json`], or what the type refuses.
     pub fn read<T: serde::de::DeserializeOwned>(&self, content: &[u8]) -> Result<T, Violation> {
-        super::decode_serde::decode(&self.program, self.limits, content)
+        decode_serde::decode(&self.program, self.limits, content)
     }
 
     /// The first violation of the writer's schema in the content.

@@ -149,7 +149,7 @@ impl<'r> At<'r, '_, '_> {
     }
 }
 
-/// A value as it describes itself: dates and times as text, bytes as bytes.
+/// A value as JSON would describe it: dates and times as text, bytes as a text of their code points.
 fn visit<'de, V: Visitor<'de>>(taken: Taken<'_>, visitor: V) -> Result<V::Value, Violation> {
     match taken {
         Taken::Null => visitor.visit_unit(),
@@ -161,14 +161,14 @@ fn visit<'de, V: Visitor<'de>>(taken: Taken<'_>, visitor: V) -> Result<V::Value,
         },
         Taken::Single(value) => visitor.visit_f32(value),
         Taken::Double(value) => visitor.visit_f64(value),
-        Taken::Bytes(bytes) => visitor.visit_bytes(bytes),
+        Taken::Bytes(bytes) => visitor.visit_string(bytes.iter().map(|byte| char::from(*byte)).collect()),
         Taken::Text(text) => visitor.visit_str(&text),
     }
 }
 
-fn visit_text<'de, V: Visitor<'de>>(taken: Taken<'_>, visitor: V) -> Result<V::Value, Violation> {
+fn visit_bytes<'de, V: Visitor<'de>>(taken: Taken<'_>, visitor: V) -> Result<V::Value, Violation> {
     match taken {
-        Taken::Bytes(bytes) => visitor.visit_string(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        Taken::Bytes(bytes) => visitor.visit_bytes(bytes),
         other => visit(other, visitor),
     }
 }
@@ -177,7 +177,7 @@ impl<'de> Deserializer<'de> for At<'_, '_, '_> {
     type Error = Violation;
 
     forward_to_deserialize_any! {
-        bool f32 f64 bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
+        bool f32 f64 char str string unit unit_struct seq tuple tuple_struct map struct identifier
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
@@ -216,16 +216,12 @@ impl<'de> Deserializer<'de> for At<'_, '_, '_> {
         self.integer(visitor)
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
-        self.converted(visitor, visit_text)
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
+        self.converted(visitor, visit_bytes)
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
-        self.converted(visitor, visit_text)
-    }
-
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
-        self.converted(visitor, visit_text)
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {
+        self.converted(visitor, visit_bytes)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Violation> {

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::model::{Kind, Schema, TypeId};
 use super::parse::NESTING_MAX;
+use super::program::{Scalar, scalar};
+use super::scalar::{in_range, uuid};
 use super::{check, varint};
 
 /// Most bytes of an encoded default; defaults within defaults could grow it beyond any text.
@@ -20,24 +22,46 @@ fn put(schema: &Schema, ty: TypeId, value: &Value, out: &mut Vec<u8>, depth: usi
     if depth > NESTING_MAX || out.len() > BYTES_MAX {
         return Err("it is too large".to_owned());
     }
+    put_within(schema, ty, value, out, depth)
+}
+
+fn put_within(
+    schema: &Schema,
+    ty: TypeId,
+    value: &Value,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), String> {
     let unfit = || format!("{value} is not a valid {}", schema.get(ty).fullname());
     match (schema.get(ty).kind(), value) {
         (Kind::Null, Value::Null) => {}
         (Kind::Boolean, Value::Bool(value)) => out.push(u8::from(*value)),
         (Kind::Int | Kind::Long, Value::Number(number)) => {
-            varint::put(out, number.as_str().parse().map_err(|_| unfit())?);
+            let value = number
+                .as_str()
+                .parse()
+                .ok()
+                .filter(|value| in_range(scalar(schema.get(ty)), *value));
+            varint::put(out, value.ok_or_else(unfit)?);
         }
         (Kind::Float, value) => {
             out.extend_from_slice(&(float(value).ok_or_else(unfit)? as f32).to_le_bytes());
         }
         (Kind::Double, value) => out.extend_from_slice(&float(value).ok_or_else(unfit)?.to_le_bytes()),
-        (Kind::String, Value::String(text)) => put_bytes(out, text.as_bytes()),
-        (Kind::Bytes, Value::String(text)) => put_bytes(out, &code_points(text).ok_or_else(unfit)?),
+        (Kind::String, Value::String(text)) => {
+            let unfit_uuid = scalar(schema.get(ty)) == Scalar::Uuid && uuid(text).is_none();
+            put_bytes(
+                out,
+                Some(text.as_bytes()).filter(|_| !unfit_uuid).ok_or_else(unfit)?,
+            );
+        }
+        (Kind::Bytes, Value::String(text)) => {
+            let bytes = code_points(text).filter(|bytes| holds(scalar(schema.get(ty)), bytes));
+            put_bytes(out, &bytes.ok_or_else(unfit)?);
+        }
         (Kind::Fixed(fixed), Value::String(text)) => {
-            let bytes = code_points(text)
-                .filter(|bytes| bytes.len() == fixed.size())
-                .ok_or_else(unfit)?;
-            out.extend_from_slice(&bytes);
+            let fits = |bytes: &Vec<u8>| bytes.len() == fixed.size() && holds(scalar(schema.get(ty)), bytes);
+            out.extend_from_slice(&code_points(text).filter(fits).ok_or_else(unfit)?);
         }
         (Kind::Enum(symbols), Value::String(text)) => {
             let index = symbols
@@ -76,6 +100,14 @@ fn put(schema: &Schema, ty: TypeId, value: &Value, out: &mut Vec<u8>, depth: usi
         _ => return Err(unfit()),
     }
     Ok(())
+}
+
+/// Java takes any bytes as the default of a decimal; those with too many digits would not pass as content.
+fn holds(ty: Scalar, bytes: &[u8]) -> bool {
+    match ty {
+        Scalar::Decimal(decimal) => decimal.holds(bytes),
+        _ => true,
+    }
 }
 
 fn float(value: &Value) -> Option<f64> {

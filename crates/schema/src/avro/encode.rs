@@ -19,12 +19,21 @@ pub(super) struct Encoder<'p> {
     scratch: Vec<u8>,
     depth: usize,
     empty_left: usize,
+    /// A default with parts went in: its levels and items are not counted here.
+    pub(super) unchecked: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     field: usize,
     from: usize,
+}
+
+/// A finished value.
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    /// Defaults with parts are in it that may break a limit.
+    pub(super) unchecked: bool,
 }
 
 /// An open record.
@@ -53,6 +62,7 @@ impl<'p> Encoder<'p> {
             scratch: Vec::new(),
             depth: 0,
             empty_left: limits.empty_items_max,
+            unchecked: false,
         }
     }
 
@@ -78,10 +88,13 @@ impl<'p> Encoder<'p> {
         Ok(())
     }
 
-    /// The finished bytes.
-    pub(super) fn finish(self) -> Result<Vec<u8>, Violation> {
+    /// The finished bytes, and whether they have to be checked once more.
+    pub(super) fn finish(self) -> Result<Encoded, Violation> {
         self.check_size()?;
-        Ok(self.out)
+        Ok(Encoded {
+            bytes: self.out,
+            unchecked: self.unchecked,
+        })
     }
 
     /// Writes a value without parts, through the union's branch if the type is one.
@@ -261,7 +274,10 @@ impl<'p> Encoder<'p> {
         for (field, place) in fields.fields.iter().zip(order) {
             let bytes = match (place, &field.default) {
                 (Some((from, to)), _) => self.scratch.get(from..to).unwrap_or_default(),
-                (None, Some(Ok(default))) => default,
+                (None, Some(Ok(default))) => {
+                    self.unchecked |= field.default_has_parts;
+                    default
+                }
                 (None, Some(Err(reason))) => {
                     let message = format!(
                         "field {:?} is missing and its default cannot be used: {reason}",

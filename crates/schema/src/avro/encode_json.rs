@@ -3,19 +3,19 @@
 use crate::limits::Limits;
 use crate::violation::{Violation, ViolationKind};
 
-use super::encode::{Encoder, name_of};
+use super::encode::{Encoded, Encoder, name_of};
 use super::json_text::JsonText;
 use super::model::TypeId;
 use super::program::{Fields, Program, Shape, Step, Union};
 use super::scalar::Given;
 
 /// Appends the value in `json` to `out`.
-pub(crate) fn encode_json(
+pub(super) fn encode_json(
     program: &Program,
     limits: Limits,
     json: &[u8],
     out: Vec<u8>,
-) -> Result<Vec<u8>, Violation> {
+) -> Result<Encoded, Violation> {
     let text = std::str::from_utf8(json).map_err(|error| {
         Violation::new(
             ViolationKind::Json,

@@ -5,7 +5,7 @@ use serde::ser::{self, Serialize};
 use crate::limits::Limits;
 use crate::violation::{Violation, ViolationKind};
 
-use super::encode::{Encoder, OpenBlock, OpenRecord, name_of};
+use super::encode::{Encoded, Encoder, OpenBlock, OpenRecord, name_of};
 use super::model::TypeId;
 use super::program::{Fields, Program, Shape, Step, Union};
 use super::scalar::{self, Given};
@@ -16,12 +16,9 @@ pub(super) fn encode<T: Serialize + ?Sized>(
     limits: Limits,
     value: &T,
     out: Vec<u8>,
-) -> Result<Vec<u8>, Violation> {
+) -> Result<Encoded, Violation> {
     let mut encoder = Encoder::new(program, limits, out);
-    value.serialize(At {
-        encoder: &mut encoder,
-        ty: program.root,
-    })?;
+    value.serialize(At::new(&mut encoder, program.root))?;
     encoder.finish()
 }
 
@@ -35,11 +32,27 @@ impl ser::Error for Violation {
 struct At<'e, 'p> {
     encoder: &'e mut Encoder<'p>,
     ty: TypeId,
+    /// A text that comes next is a number as `serde_json` keeps it.
+    number: bool,
 }
 
+/// How `serde_json` calls the struct that stands for a number kept digit by digit.
+const NUMBER: &str = "$serde_json::private::Number";
+
 impl<'e, 'p> At<'e, 'p> {
+    fn new(encoder: &'e mut Encoder<'p>, ty: TypeId) -> Self {
+        Self {
+            encoder,
+            ty,
+            number: false,
+        }
+    }
+
     fn scalar(self, given: Given<'_>) -> Result<(), Violation> {
-        self.encoder.scalar(self.ty, given)
+        match given {
+            Given::Text(text) if self.number => self.encoder.scalar(self.ty, Given::Literal(text)),
+            given => self.encoder.scalar(self.ty, given),
+        }
     }
 
     fn step(&self) -> &'p Step {
@@ -57,10 +70,7 @@ impl<'e, 'p> At<'e, 'p> {
 
     fn into_branch(self, union: &Union, branch: usize) -> Result<Self, Violation> {
         let ty = self.encoder.put_branch(union, branch)?;
-        Ok(Self {
-            encoder: self.encoder,
-            ty,
-        })
+        Ok(Self::new(self.encoder, ty))
     }
 
     /// Goes into the branch of a union that is called like a Rust struct, else into the one that takes objects.
@@ -88,6 +98,14 @@ impl<'e, 'p> At<'e, 'p> {
     }
 
     fn object(self, name: &str) -> Result<Object<'e, 'p>, Violation> {
+        if name == NUMBER {
+            let parts = Parts::Number(self.ty);
+            return Ok(Object {
+                encoder: self.encoder,
+                parts,
+                key: None,
+            });
+        }
         let at = self.into_named(name)?;
         match at.step() {
             Step::Record(fields) => {
@@ -153,10 +171,7 @@ struct List<'e, 'p> {
 impl List<'_, '_> {
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Violation> {
         let index = self.encoder.open_item(&mut self.block)?;
-        let at = At {
-            encoder: self.encoder,
-            ty: self.items,
-        };
+        let at = At::new(self.encoder, self.items);
         value.serialize(at).map_err(|violation| violation.in_item(index))
     }
 
@@ -175,6 +190,7 @@ struct Object<'e, 'p> {
 enum Parts<'p> {
     Record { fields: &'p Fields, record: OpenRecord },
     Map { values: TypeId, block: OpenBlock },
+    Number(TypeId),
 }
 
 impl Object<'_, '_> {
@@ -182,19 +198,17 @@ impl Object<'_, '_> {
         match &mut self.parts {
             Parts::Record { fields, record } => {
                 let (_, ty) = self.encoder.open_field(record, fields, key)?;
-                let at = At {
-                    encoder: self.encoder,
-                    ty,
-                };
+                let at = At::new(self.encoder, ty);
                 value.serialize(at).map_err(|violation| violation.in_field(key))
             }
+            Parts::Number(ty) => value.serialize(At {
+                number: true,
+                ..At::new(self.encoder, *ty)
+            }),
             Parts::Map { values, block } => {
                 self.encoder.open_item(block)?;
                 scalar::put_bytes(&mut self.encoder.out, key.as_bytes());
-                let at = At {
-                    encoder: self.encoder,
-                    ty: *values,
-                };
+                let at = At::new(self.encoder, *values);
                 value.serialize(at).map_err(|violation| violation.in_key(key))
             }
         }
@@ -207,6 +221,7 @@ impl Object<'_, '_> {
                 self.encoder.close_block(block);
                 Ok(())
             }
+            Parts::Number(_) => Ok(()),
         }
     }
 }

@@ -24,6 +24,7 @@ mod program;
 mod read;
 mod resolve;
 mod resolve_scalar;
+mod sample;
 mod scalar;
 mod time;
 mod varint;

@@ -132,6 +132,8 @@ pub(super) struct FieldStep {
     pub(super) ty: TypeId,
     /// The default, encoded. Java accepts defaults that cannot be encoded; such a one is an error once it is needed.
     pub(super) default: Option<Result<Vec<u8>, String>>,
+    /// The default is a record, array or map, or a union's value that is one.
+    pub(super) default_has_parts: bool,
 }
 
 /// The six shapes of a JSON value.
@@ -270,6 +272,9 @@ fn fields(schema: &Schema, record: &Record) -> Fields {
         default: field
             .default()
             .map(|value| default::encode(schema, field.ty(), value)),
+        default_has_parts: field
+            .default()
+            .is_some_and(|value| value.is_array() || value.is_object()),
     });
     let index = record
         .fields()

@@ -9,9 +9,14 @@
 )]
 
 mod compatibility;
+mod corpus;
+mod fastavro;
 mod java;
 mod odd_texts;
 mod parse;
+mod random;
+mod resolution;
 mod schema_pairs;
 mod strictness;
+mod typed;
 mod values;
