@@ -7,6 +7,11 @@ use crate::wire::{PREFIX_BYTES, SchemaId};
 
 /// Something whose content obeys the schema with this id (invariant **valid**). There is no way to one but through
 /// [`Contract`](crate::Contract), which checks while it encodes, and [`Valid::revive`] for the standby store.
+///
+/// ```compile_fail,E0451
+/// // Its parts are private, so that nothing else can put one together.
+/// evenkeel_schema::Valid { schema_id: evenkeel_schema::SchemaId(1), inner: b"anything" };
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Valid<T> {
     schema_id: SchemaId,

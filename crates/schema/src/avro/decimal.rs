@@ -3,6 +3,9 @@
 /// Most digits of any decimal, whatever its schema's precision; conversion is quadratic beyond 38.
 const DIGITS_MAX: usize = 1_200;
 
+/// Digits that any i128 holds.
+const SMALL_DIGITS_MAX: usize = 38;
+
 /// A decimal type's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decimal {
@@ -27,8 +30,15 @@ impl Decimal {
     /// Appends the unscaled value of a number written as JSON writes numbers. On bytes, without the length.
     pub(super) fn put(&self, out: &mut Vec<u8>, text: &str) -> Result<(), Bad> {
         let number = Number::parse(text)?;
-        let digits = self.unscaled(&number)?;
         let from = out.len();
+        if let Some(value) = self.small(&number) {
+            out.extend_from_slice(trimmed(&value?.to_be_bytes()));
+            if let Some(size) = self.size {
+                extend(out, from, size);
+            }
+            return Ok(());
+        }
+        let digits = self.unscaled(&number)?;
         match digits.parse::<i128>() {
             Ok(value) => {
                 let value = if number.negative { -value } else { value };
@@ -41,6 +51,31 @@ impl Decimal {
             extend(out, from, size);
         }
         Ok(())
+    }
+
+    /// The value times 10^scale, when no exponent is written and all of it surely fits 16 bytes: nearly always.
+    fn small(&self, number: &Number<'_>) -> Option<Result<i128, Bad>> {
+        let scale = self.scale as usize;
+        if number.exponent != 0 || number.whole.len() + scale.max(number.fraction.len()) > SMALL_DIGITS_MAX {
+            return None;
+        }
+        let (kept, rest) = number
+            .fraction
+            .split_at_checked(scale)
+            .unwrap_or((number.fraction, ""));
+        if rest.bytes().any(|digit| digit != b'0') {
+            return Some(Err(Bad::Scale));
+        }
+        let digits = number.whole.bytes().chain(kept.bytes());
+        let value = digits.fold(0_i128, |value, digit| value * 10 + i128::from(digit & 0xf));
+        let value = value * 10_i128.pow(u32::try_from(scale - kept.len()).ok()?);
+        if 10_i128
+            .checked_pow(self.precision)
+            .is_some_and(|bound| value >= bound)
+        {
+            return Some(Err(Bad::Precision));
+        }
+        Some(Ok(if number.negative { -value } else { value }))
     }
 
     /// Digits of the value times 10^scale.
@@ -106,7 +141,9 @@ impl Decimal {
 
     fn digits(&self, bytes: &[u8]) -> Result<(bool, String), Bad> {
         if let Some(value) = small(bytes) {
-            let digits = value.unsigned_abs().to_string();
+            let magnitude = value.unsigned_abs();
+            let digits =
+                u64::try_from(magnitude).map_or_else(|_| magnitude.to_string(), |small| small.to_string());
             if digits.len() > self.digits_max() {
                 return Err(Bad::Precision);
             }

@@ -1,5 +1,7 @@
 //! Encoded bytes to JSON text in the plain form.
 
+use std::fmt::Write as _;
+
 use crate::limits::Limits;
 use crate::violation::{Violation, ViolationKind};
 
@@ -139,20 +141,27 @@ impl Writer<'_> {
         match taken {
             Taken::Null => self.out.push_str("null"),
             Taken::Boolean(value) => self.out.push_str(if *value { "true" } else { "false" }),
-            Taken::Integer(value) => self.out.push_str(&value.to_string()),
+            Taken::Integer(value) => self.number(value),
             Taken::Time(value, form) => match time_text(*value, *form) {
                 Some(text) => self.text(&text),
-                None => self.out.push_str(&value.to_string()),
+                None => self.number(value),
             },
-            Taken::Single(value) if value.is_finite() => self.out.push_str(&format!("{value:?}")),
+            Taken::Single(value) if value.is_finite() => self.number(&format_args!("{value:?}")),
             Taken::Single(value) => self.text(not_finite(f64::from(*value))),
-            Taken::Double(value) if value.is_finite() => self.out.push_str(&format!("{value:?}")),
+            Taken::Double(value) if value.is_finite() => self.number(&format_args!("{value:?}")),
             Taken::Double(value) => self.text(not_finite(*value)),
             Taken::Bytes(bytes) => {
                 let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
                 self.text(&text);
             }
             Taken::Text(text) => self.text(text),
+        }
+    }
+
+    fn number(&mut self, number: &dyn std::fmt::Display) {
+        // Writing to a string cannot fail.
+        if write!(self.out, "{number}").is_err() {
+            self.out.push('0');
         }
     }
 

@@ -1,7 +1,9 @@
 //! JSON text to Avro bytes in one pass.
 
+use std::collections::HashSet;
+
 use crate::limits::Limits;
-use crate::violation::{Violation, ViolationKind};
+use crate::violation::{Violation, ViolationKind, excerpt};
 
 use super::encode::{Encoded, Encoder, name_of};
 use super::json_text::JsonText;
@@ -93,12 +95,17 @@ impl Encoder<'_> {
     fn json_map(&mut self, values: TypeId, text: &mut JsonText<'_>) -> Result<(), Violation> {
         let mut block = self.open_map()?;
         let mut more = text.open(b'{', b'}')?;
+        let mut seen = HashSet::new();
         while more {
             self.open_item(&mut block)?;
             let key = text.key()?;
             super::scalar::put_bytes(&mut self.out, key.as_bytes());
             self.json(values, text)
                 .map_err(|violation| violation.in_key(&key))?;
+            if let Some(key) = seen.replace(key) {
+                let message = format!("key {} is there twice", excerpt(&key));
+                return Err(Violation::new(ViolationKind::Repeated, message));
+            }
             more = text.more(b'}')?;
         }
         self.close_block(&block);

@@ -252,5 +252,13 @@ fn depth_and_size_have_limits() {
     let end = r#"{"type":"record","name":"R60","fields":[]}"#;
     let text = format!("[{},{end}]", chain.join(","));
     refused(&text, "deeper than");
+    let doubling = (0..30).rev().map(|n| {
+        let ty = if n == 29 { "\"null\"".to_owned() } else { format!("\"R{}\"", n + 1) };
+        format!(r#"{{"type":"record","name":"R{n}","fields":[{{"name":"a","type":{ty}}},{{"name":"b","type":{ty}}}]}}"#)
+    });
+    refused(
+        &format!("[{}]", doubling.collect::<Vec<_>>().join(",")),
+        "more than 100000 fields",
+    );
     refused(&format!("\"{}\"", "a".repeat(1 << 20)), "limit is 1048576");
 }

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use evenkeel_schema::avro::{Kind, Logical, Schema, TypeId};
-use evenkeel_schema::{Contract, SchemaId};
+use evenkeel_schema::{Contract, SchemaId, ViolationKind};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
 
 use crate::schema_pairs::{Dice, pair};
+use crate::values::{ORDER, contract};
 
 /// A value in the plain JSON form; none where the schema nests too deep for one.
 fn value(schema: &Schema, id: TypeId, dice: &mut Dice, depth: usize) -> Option<Value> {
@@ -186,3 +190,41 @@ fn broken(content: &[u8], dice: &mut Dice) -> Vec<u8> {
     }
     bytes
 }
+
+proptest! {
+    #[test]
+    fn any_text_and_any_bytes_are_judged(text in ".{0,60}", bytes in vec(any::<u8>(), 0..60), which in 0..SCHEMAS.len()) {
+        let contract = contract(SCHEMAS[which]);
+        if let Ok(valid) = contract.encode_json(text.as_bytes()) {
+            prop_assert!(contract.check_content(valid.get().content()).is_ok());
+        }
+        let json = contract.own_reader().to_json(&bytes);
+        prop_assert_eq!(contract.check_content(&bytes).err(), json.as_ref().err().cloned());
+        if let Ok(json) = json {
+            // A float may be written as a NaN with a payload, a map may hold a key twice: JSON has neither.
+            let again = contract.encode_json(json.as_bytes());
+            prop_assert!(again.is_ok() || matches!(&again, Err(v) if v.kind() == ViolationKind::Repeated), "{:?}", again);
+        }
+    }
+
+    #[test]
+    fn decimals_come_back_as_rust_decimal_reads_them(unscaled in any::<i64>(), scale in 0_u32..12) {
+        let contract = contract(r#"{"type":"bytes","logicalType":"decimal","precision":40,"scale":12}"#);
+        let given = Decimal::new(unscaled, scale);
+        let valid = contract.encode(&given).unwrap();
+        let from_json = contract.encode_json(given.to_string().as_bytes());
+        prop_assert_eq!(from_json.as_ref(), Ok(&valid));
+        let json = contract.own_reader().to_json(valid.get().content()).unwrap();
+        prop_assert_eq!(json.trim_matches('"').parse::<Decimal>().unwrap(), given);
+    }
+}
+
+/// One of every kind of type.
+const SCHEMAS: [&str; 6] = [
+    ORDER,
+    r#"{"type":"record","name":"L","fields":[{"name":"v","type":"long"},{"name":"next","type":["null","L"]}]}"#,
+    r#"{"type":"map","values":["null","double",{"type":"array","items":"null"}]}"#,
+    r#"["int","string",{"type":"bytes","logicalType":"decimal","precision":50,"scale":3}]"#,
+    r#"{"type":"array","items":{"type":"int","logicalType":"time-millis"}}"#,
+    r#"{"type":"fixed","name":"F","size":12,"logicalType":"duration"}"#,
+];

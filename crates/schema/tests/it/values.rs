@@ -333,6 +333,18 @@ fn unions_are_plain_where_they_can_be() {
 }
 
 #[test]
+fn keys_of_a_map_are_unique_in_json() {
+    let map = contract(r#"{"type":"map","values":"int"}"#);
+    round(&map, r#"{"a":1,"b":2}"#, r#"{"a":1,"b":2}"#);
+    refused(
+        &map,
+        r#"{"a":1,"\u0061":2}"#,
+        ViolationKind::Repeated,
+        r#"key "a" is there twice"#,
+    );
+}
+
+#[test]
 fn recursive_values_have_a_depth() {
     let list = contract(
         r#"{"type":"record","name":"L","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","L"],"default":null}]}"#,
@@ -466,4 +478,17 @@ fn limits_hold_for_bytes_and_json() {
         small.check_content(&[0; 101]).map_err(|v| v.kind()),
         Err(ViolationKind::Size)
     );
+}
+
+#[test]
+fn defaults_are_held_to_the_limits_too() {
+    let nulls = vec!["null"; 65_537].join(",");
+    let many = contract(&format!(
+        r#"{{"type":"record","name":"R","fields":[{{"name":"a","type":{{"type":"array","items":"null"}},"default":[{nulls}]}}]}}"#
+    ));
+    assert_eq!(
+        many.encode_json(b"{}").map_err(|v| v.kind()),
+        Err(ViolationKind::Size)
+    );
+    assert!(many.encode_json(br#"{"a":[null]}"#).is_ok());
 }
