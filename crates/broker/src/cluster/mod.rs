@@ -39,6 +39,8 @@ struct Inner {
     refresh: Notify,
     /// Nodes that a connection broke with and that have not been tried since.
     suspects: Mutex<BTreeSet<i32>>,
+    /// Nodes that are being tried.
+    tried: Mutex<BTreeSet<i32>>,
     /// Counts answers, so that several who want a refresh at once share one.
     refreshed: AtomicU64,
     refreshing: tokio::sync::Mutex<()>,
@@ -75,6 +77,7 @@ impl Cluster {
             topics: Mutex::default(),
             refresh: Notify::new(),
             suspects: Mutex::default(),
+            tried: Mutex::default(),
             refreshed: AtomicU64::new(0),
             refreshing: tokio::sync::Mutex::default(),
             shared: Pool::default(),
@@ -306,6 +309,10 @@ impl Inner {
 
     fn lock_suspects(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_tried(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn refresh(self: &Arc<Self>) -> Result<(), Error> {

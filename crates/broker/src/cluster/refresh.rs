@@ -12,9 +12,12 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::protocol::{Request, StrBytes};
 
 use super::{Inner, Leader};
+use crate::connection::Known;
 use crate::error::Error;
 use evenkeel_event::TopicPartition;
 
+/// How long one silent broker may hold up a question that another can answer.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long the cluster is held at a time while nothing happens; a dropped cluster ends this task within it.
 const HOLD_MAX: Duration = Duration::from_millis(200);
 
@@ -24,7 +27,7 @@ pub(super) async fn run(cluster: Weak<Inner>) {
     let mut waited = Duration::ZERO;
     while let Some(inner) = cluster.upgrade() {
         let idle = Duration::from_millis(inner.kafka.metadata_max_age_ms);
-        let missing = rounds > 0 || leader_missing(&inner);
+        let missing = rounds > 0 || something_missing(&inner);
         let wait = if missing {
             Backoff::RECONNECT.wait(rounds.max(1), rand::random())
         } else {
@@ -38,7 +41,7 @@ pub(super) async fn run(cluster: Weak<Inner>) {
         waited = Duration::ZERO;
         try_suspects(&inner);
         let refreshed = inner.refresh().await.is_ok();
-        rounds = if refreshed && !leader_missing(&inner) {
+        rounds = if refreshed && !something_missing(&inner) {
             0
         } else {
             rounds.saturating_add(1)
@@ -46,14 +49,26 @@ pub(super) async fn run(cluster: Weak<Inner>) {
     }
 }
 
-/// Reaches for nodes whose connections broke, so that those who wait for their partitions learn whether they are gone.
+/// Reaches for nodes whose connections broke or that are down, so that those who wait for their partitions learn whether
+/// they are gone or back. One attempt per node is under way at a time.
 fn try_suspects(inner: &Arc<Inner>) {
-    let suspects = std::mem::take(&mut *inner.lock_suspects());
-    for node in suspects {
+    let mut nodes = std::mem::take(&mut *inner.lock_suspects());
+    nodes.extend(inner.metadata.borrow().down.iter().copied());
+    for node in nodes {
+        if !inner.lock_tried().insert(node) {
+            continue;
+        }
         let inner = inner.clone();
-        // What comes of it is noted by the attempt itself.
-        tokio::spawn(async move { drop(inner.connection(&inner.shared, node).await) });
+        tokio::spawn(async move {
+            // What comes of it is noted by the attempt itself.
+            drop(inner.connection(&inner.shared, node).await);
+            inner.lock_tried().remove(&node);
+        });
     }
+}
+
+fn something_missing(inner: &Inner) -> bool {
+    !inner.metadata.borrow().down.is_empty() || leader_missing(inner)
 }
 
 fn leader_missing(inner: &Inner) -> bool {
@@ -110,13 +125,34 @@ impl Inner {
         self.produce.retain(keep);
     }
 
-    /// Asks the first broker that answers: those with a connection, then those that are up, then all.
+    /// Asks the first broker that answers: those with a connection, then those that are up, then all. One that is
+    /// silent holds the others up for a moment only; when all are, each is given the whole time.
     pub(super) async fn ask<R: Request>(self: &Arc<Self>, request: &R) -> Result<R::Response, Error> {
+        let whole = self.kafka.request_timeout();
+        match self.ask_each(request, whole.min(SILENCE_MAX)).await {
+            Err(Error::TimedOut { .. }) => self.ask_each(request, whole).await,
+            outcome => outcome,
+        }
+    }
+
+    /// [`Error::TimedOut`] when one of them was silent and none answered.
+    async fn ask_each<R: Request>(
+        self: &Arc<Self>,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response, Error> {
         let mut failures: Vec<Error> = Vec::new();
         for node in self.candidates() {
-            let answered = match self.connection(&self.shared, node).await {
-                Ok(connection) => connection.call(request, self.kafka.request_timeout()).await,
-                Err(error) => Err(error),
+            let connected = tokio::time::timeout(timeout, self.connection(&self.shared, node)).await;
+            let answered = match connected {
+                Ok(Ok(connection)) => connection.call(request, timeout).await,
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(Error::TimedOut {
+                    address: self.address(node).unwrap_or_default(),
+                    request: Known::of(R::KEY).name,
+                    after: timeout,
+                    written: false,
+                }),
             };
             match answered {
                 Ok(response) => return Ok(response),
@@ -140,7 +176,13 @@ impl Inner {
 
 /// The most telling of several failures: a refusal says more than silence, which names all who were silent.
 fn telling(mut failures: Vec<Error>) -> Error {
-    if let Some(position) = failures.iter().position(|error| !error.is_outage()) {
+    let refused = failures.iter().position(|error| !error.is_outage());
+    let silent = || {
+        failures
+            .iter()
+            .position(|error| matches!(error, Error::TimedOut { .. }))
+    };
+    if let Some(position) = refused.or_else(silent) {
         return failures.swap_remove(position);
     }
     if failures.len() == 1

@@ -1,7 +1,7 @@
 //! How a connection comes to be: TCP, TLS, versions, credentials.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::ApiVersionsRequest;
@@ -80,6 +80,7 @@ async fn make(
         // A sixth is left for what is under way, as the broker closes the connection when the time is over.
         expires: lifetime.map(|lifetime| born + lifetime * 5 / 6),
         throttled_until_ms: AtomicU64::new(0),
+        answered: AtomicBool::new(false),
     };
     let connection = Connection {
         inner: Arc::new(inner),
@@ -183,18 +184,27 @@ impl Hello<'_> {
     }
 
     async fn send(&mut self, frame: &[u8], name: &'static str) -> Result<Bytes, Error> {
-        let disconnected = |reason: String| Error::Disconnected {
-            address: self.address.to_owned(),
-            request: name,
-            reason,
-            written: true,
-        };
-        let sent = async {
+        let exchanged = async {
             self.socket.write_all(frame).await?;
-            self.socket.flush().await
+            self.socket.flush().await?;
+            task::read_frame(&mut self.socket).await
         };
-        sent.await.map_err(|error| disconnected(error.to_string()))?;
-        task::read_frame(&mut self.socket).await.map_err(disconnected)
+        exchanged.await.map_err(|error| self.failed(name, &error))
+    }
+
+    fn failed(&self, request: &'static str, error: &std::io::Error) -> Error {
+        let address = self.address.to_owned();
+        // With TLS 1.3 a broker that wants a certificate says so only after the handshake.
+        if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            let reason = super::tls::explain(error);
+            return Error::Tls { address, reason };
+        }
+        Error::Disconnected {
+            address,
+            request,
+            reason: error.to_string(),
+            written: true,
+        }
     }
 
     pub(super) fn protocol(&self, request: &'static str, reason: String) -> Error {

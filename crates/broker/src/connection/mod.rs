@@ -16,7 +16,7 @@ mod versions;
 pub(crate) mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +51,8 @@ struct Inner {
     expires: Option<Instant>,
     /// Milliseconds after `born` until which the broker wants nothing from us.
     throttled_until_ms: AtomicU64,
+    /// Whether a request was ever answered; a listener that wants credentials closes before the first answer.
+    answered: AtomicBool,
 }
 
 impl Connection {
@@ -135,13 +137,11 @@ impl Connection {
         })
         .await;
         match outcome {
-            Ok(Ok(frame)) => Ok(frame),
-            Ok(Err(reason)) => Err(Error::Disconnected {
-                address: self.inner.address.clone(),
-                request: name,
-                reason: reason.unwrap_or_else(|| "the connection is closed".to_owned()),
-                written: !turn.give_up(),
-            }),
+            Ok(Ok(frame)) => {
+                self.inner.answered.store(true, Ordering::Relaxed);
+                Ok(frame)
+            }
+            Ok(Err(reason)) => Err(self.disconnected(name, reason, !turn.give_up())),
             Err(_) => {
                 let written = !turn.give_up();
                 if written {
@@ -154,6 +154,19 @@ impl Connection {
                     written,
                 })
             }
+        }
+    }
+
+    fn disconnected(&self, request: &'static str, reason: Option<String>, written: bool) -> Error {
+        let mut reason = reason.unwrap_or_else(|| "the connection is closed".to_owned());
+        if !self.inner.answered.load(Ordering::Relaxed) {
+            reason.push_str(", before its first answer; the listener may want credentials: check kafka.sasl");
+        }
+        Error::Disconnected {
+            address: self.inner.address.clone(),
+            request,
+            reason,
+            written,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The task that owns a connection's socket.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -188,16 +189,16 @@ async fn read<R: AsyncRead + Unpin>(mut reader: R, waiting: &Waiting) -> String 
                 // The caller may have given up waiting; the answer is then of no use to anybody.
                 drop(reply.send(Ok(frame)));
             }
-            Err(reason) => return reason,
+            Err(error) => return error.to_string(),
         }
     }
 }
 
 /// Reads one length-prefixed frame.
-pub(super) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Bytes, String> {
+pub(super) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Bytes> {
     let length = reader.read_i32().await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => "it closed".to_owned(),
-        _ => error.to_string(),
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it closed"),
+        _ => error,
     })?;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if !(4..=ANSWER_BYTES_MAX).contains(&length) {
@@ -207,7 +208,8 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<B
         } else {
             ""
         };
-        return Err(format!("a frame of {length} bytes is not Kafka's{hint}"));
+        let reason = format!("a frame of {length} bytes is not Kafka's{hint}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     // What comes decides how much memory is taken, not what is promised.
     let mut frame = BytesMut::with_capacity(length.min(1 << 20));
@@ -216,12 +218,9 @@ pub(super) async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<B
         if frame.capacity() == frame.len() {
             frame.reserve((length - frame.len()).min(frame.len()));
         }
-        let read = rest
-            .read_buf(&mut frame)
-            .await
-            .map_err(|error| error.to_string())?;
-        if read == 0 {
-            return Err("it closed within an answer".to_owned());
+        if rest.read_buf(&mut frame).await? == 0 {
+            let reason = "it closed within an answer";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
         }
     }
     Ok(frame.freeze())

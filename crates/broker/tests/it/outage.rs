@@ -1,16 +1,17 @@
 //! Brokers that die, pause and come back: nothing is lost, nothing lands twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_broker::fetch::{At, Until};
-use evenkeel_broker::{Cluster, Kafka, Leader};
+use evenkeel_broker::{Cluster, Kafka, Leader, Metadata};
 use evenkeel_event::Record;
 use evenkeel_event::clock::SystemClock;
 use evenkeel_flow::{Answer, Trouble};
 use evenkeel_testkit::{Options, kafka_or_skip};
 
-use crate::brokers::{Bench, PATIENCE, appended, block_on, connect};
+use crate::brokers::{Bench, PATIENCE, appended, block_on, connect, settings};
 
 /// A session time-out that lets a killed node come back soon.
 fn quick() -> (String, String) {
@@ -119,8 +120,19 @@ fn a_paused_broker_is_noticed_by_our_own_timer_and_the_stamp_decides() {
     });
 }
 
+fn is_at_a_node(leader: Leader) -> bool {
+    matches!(leader, Leader::At { .. })
+}
+
+/// Waits until what is known of the cluster is as `wanted`.
+async fn known(cluster: &Cluster, wanted: impl FnMut(&Arc<Metadata>) -> bool) -> Arc<Metadata> {
+    let mut watch = cluster.watch();
+    let known = tokio::time::timeout(PATIENCE, watch.wait_for(wanted)).await;
+    known.unwrap().unwrap().clone()
+}
+
 #[test]
-fn a_leader_that_dies_is_told_and_the_next_one_knows_the_stamp() {
+fn a_leader_that_is_silent_or_dead_is_told_and_the_next_one_knows_the_stamp() {
     let options = Options {
         nodes: 3,
         properties: vec![quick()],
@@ -130,37 +142,44 @@ fn a_leader_that_dies_is_told_and_the_next_one_knows_the_stamp() {
         return;
     };
     block_on(async {
-        let bench = Bench::with(kafka.bootstrap(), "leader", 1, 3, &[("min.insync.replicas", "2")]).await;
-        let partition = bench.partition(0);
+        let mut bench = Bench::with(kafka.bootstrap(), "leader", 1, 3, &[("min.insync.replicas", "2")]).await;
+        let mut impatient = settings(kafka.bootstrap());
+        impatient.connect_timeout_ms = 500;
+        bench.cluster = Cluster::connect(impatient).await.unwrap();
+        let (cluster, partition) = (bench.cluster.clone(), bench.partition(0));
         let batch = bench.batch(0, 0, &["one", "two"]);
         assert_eq!(bench.send(&batch).await, appended(0));
-        let mut known = bench.cluster.watch();
-        let Leader::At { node, epoch } = known.borrow_and_update().leader(&partition) else {
+
+        // Silent: its connections stay open. When it speaks again, it is no longer taken for gone.
+        let leader = cluster.leader(&partition).await.unwrap();
+        let id = u32::try_from(leader).unwrap();
+        kafka.pause(id);
+        let timeout = Duration::from_millis(300);
+        cluster.send(leader, std::slice::from_ref(&batch), timeout).await;
+        known(&cluster, |known| {
+            known.leader(&partition) == Leader::Gone || !known.nodes.contains_key(&leader)
+        })
+        .await;
+        kafka.resume(id);
+        known(&cluster, |known| {
+            known.down.is_empty() && is_at_a_node(known.leader(&partition))
+        })
+        .await;
+
+        // Dead: another leads, under a later epoch.
+        let leader = cluster.leader(&partition).await.unwrap();
+        let Leader::At { epoch, .. } = cluster.metadata().leader(&partition) else {
             panic!("no leader");
         };
-        kafka.kill(u32::try_from(node).unwrap());
-        let wait = |mut known: tokio::sync::watch::Receiver<_>, wanted: fn(Leader, i32) -> bool| {
-            let partition = partition.clone();
-            async move {
-                let told = known.wait_for(|metadata: &std::sync::Arc<evenkeel_broker::Metadata>| {
-                    wanted(metadata.leader(&partition), node)
-                });
-                tokio::time::timeout(PATIENCE, told)
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .leader(&partition)
-            }
-        };
-        let gone = wait(known.clone(), |leader, _| leader == Leader::Gone).await;
-        assert_eq!(gone, Leader::Gone);
-        let next = wait(
-            known,
-            |leader, old| matches!(leader, Leader::At { node, .. } if node != old),
+        kafka.kill(u32::try_from(leader).unwrap());
+        known(&cluster, |known| known.leader(&partition) == Leader::Gone).await;
+        let next = known(
+            &cluster,
+            |known| matches!(known.leader(&partition), Leader::At { node, .. } if node != leader),
         );
         let Leader::At {
             epoch: next_epoch, ..
-        } = next.await
+        } = next.await.leader(&partition)
         else {
             panic!("no leader");
         };
