@@ -147,3 +147,56 @@ impl<'a> Turn<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, fs::OpenOptions, path::Path};
+
+    use uuid::Uuid;
+
+    use super::super::{index::Index, log::Mark, partition::View, producers::Producers, segment::Segment};
+    use super::*;
+
+    /// A partition on a device that takes every write and refuses every sync.
+    fn unsyncable() -> Arc<Partition> {
+        let path = Path::new("/dev/null");
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(path).unwrap());
+        let mark = Mark {
+            bytes: 0,
+            next_offset: 0,
+            newest_ms: -1,
+        };
+        let log = Log::at(path, path, Arc::clone(&file), mark, Producers::default());
+        let index = Index::default();
+        let segment = Segment {
+            base: 0,
+            path: path.into(),
+            file: Some(file),
+            bytes: 0,
+            newest_ms: -1,
+            index,
+        };
+        let view = View::new(0, 0, VecDeque::from([segment]));
+        Arc::new(Partition::new("t".into(), Uuid::nil(), 0, log, view))
+    }
+
+    #[test]
+    fn what_is_written_and_not_synced_is_neither_acknowledged_nor_visible() {
+        let partition = unsyncable();
+        let batch = Bytes::from(vec![0; super::super::batch::HEADER_BYTES]);
+        let mut header = Header::parse(&batch).unwrap();
+        header.batch_length = 49;
+        header.records = 1;
+        let append_one = Append {
+            partition: Arc::clone(&partition),
+            header,
+            batch,
+        };
+        let answers = append(&[&append_one, &append_one], &Syncer::start().unwrap(), 1 << 20);
+        assert_eq!(answers.len(), 2);
+        for answer in answers {
+            assert_eq!(answer.unwrap_err().error, ResponseError::KafkaStorageError);
+        }
+        assert_eq!(partition.bounds().end, 0);
+    }
+}

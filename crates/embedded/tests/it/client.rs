@@ -38,13 +38,17 @@ pub(crate) fn topic(name: &str) -> TopicName {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(WAIT)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
+        Self::try_connect(address).unwrap()
+    }
+
+    pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(WAIT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
             stream,
             correlation: 0,
-        }
+        })
     }
 
     pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {

@@ -45,7 +45,10 @@ struct Producer {
 impl Producer {
     /// Sends until the connection breaks; a batch without an answer is sent again first, with its stamp.
     fn run(&mut self, address: SocketAddr, acknowledged: &AtomicU64) {
-        let mut client = Client::connect(address);
+        // The broker may be killed before this one has connected.
+        let Ok(mut client) = Client::try_connect(address) else {
+            return;
+        };
         loop {
             let batch = stamped(1_000 + i64::from(self.partition), 0, self.next).of(&[self.next.to_string()]);
             let request = crate::client::produce("t", &[(self.partition, batch)]);
@@ -247,6 +250,16 @@ fn a_full_disk_is_an_answer_and_costs_nothing_that_was_acknowledged() {
         assert!(acknowledged < 100, "the disk is never full");
     }
     assert!(acknowledged > 50);
+    let batch_bytes = stamped(5, 0, 0).of(&[&value]).len() as u64;
+    let kept: u64 = files(directory.path(), "log")
+        .iter()
+        .map(|log| fs::metadata(log).unwrap().len())
+        .sum();
+    assert_eq!(
+        kept,
+        batch_bytes * acknowledged as u64,
+        "what was written of the failed round is cut off again"
+    );
     assert_eq!(
         client
             .produce("t", 0, stamped(5, 0, acknowledged).of(&[&value]))

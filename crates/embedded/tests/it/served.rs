@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -79,7 +79,7 @@ impl Spawned {
         let script = format!("{before}\nexec \"$0\" \"$@\"");
         let mut child = Command::new("bash")
             .args(["-c", &script])
-            .arg(serve_program())
+            .arg(env!("CARGO_BIN_EXE_evenkeel-embedded-serve"))
             .arg(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,22 +110,4 @@ impl Drop for Spawned {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// Cargo builds examples before the tests of their package, beside them.
-fn serve_program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples")
-        .join("serve");
-    assert!(
-        program.exists(),
-        "{} is missing: build it with cargo build --example serve",
-        program.display()
-    );
-    program
 }

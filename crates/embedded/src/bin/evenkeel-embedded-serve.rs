@@ -1,5 +1,5 @@
-//! Serves a data directory until it is killed or its standard input ends: `serve DIRECTORY [ADDRESS]`.
-//! Prints the address it listens on.
+//! Serves a data directory until it is killed or its standard input ends: `evenkeel-embedded-serve DIRECTORY [ADDRESS]`.
+//! Prints the address it listens on. Tests kill it; people have `evenkeel broker`.
 
 use std::{
     env,
@@ -12,9 +12,10 @@ use evenkeel_embedded::Config;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
     let mut arguments = env::args().skip(1);
-    let directory = arguments.next().ok_or("usage: serve DIRECTORY [ADDRESS]")?;
+    let directory = arguments
+        .next()
+        .ok_or("usage: evenkeel-embedded-serve DIRECTORY [ADDRESS]")?;
     let mut config = Config::new(directory);
     config.listen = match arguments.next() {
         Some(address) => address.parse()?,
