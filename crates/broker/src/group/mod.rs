@@ -114,8 +114,11 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Control::commit`].
-    pub async fn commit(&self, offsets: Vec<(Claim, Mark)>) -> Result<(), NotCommitted> {
-        self.control.commit(offsets).await
+    pub fn commit(
+        &self,
+        offsets: Vec<(Claim, Mark)>,
+    ) -> impl Future<Output = Result<(), NotCommitted>> + Send + use<> {
+        self.control.commit(offsets)
     }
 
     /// Leaves the group: gives the partitions back at once, after the commits that are under way, within 30 s.
@@ -138,26 +141,31 @@ impl Drop for Consumer {
 }
 
 impl Control {
-    /// Commits positions: everything before them is finished. Waits until the coordinator has them, also across
-    /// rebalances and outages, for a minute at the most. Newer positions of a claim replace older ones that wait.
+    /// Commits positions: everything before them is finished. They are handed over when this is called, before anything
+    /// that is asked for later, such as releasing their partitions; the future waits until the coordinator has them,
+    /// also across rebalances and outages, for a minute at the most. Newer positions of a claim replace older ones
+    /// that wait.
     ///
     /// # Errors
     /// [`NotCommitted`] names the positions that were refused.
-    pub async fn commit(&self, offsets: Vec<(Claim, Mark)>) -> Result<(), NotCommitted> {
+    pub fn commit(
+        &self,
+        offsets: Vec<(Claim, Mark)>,
+    ) -> impl Future<Output = Result<(), NotCommitted>> + Send + use<> {
         let partitions: Vec<TopicPartition> =
             offsets.iter().map(|(claim, _)| claim.partition.clone()).collect();
         let (done, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::Commit { offsets, done });
-        let ended = || NotCommitted {
-            group: self.group.to_string(),
-            refused: partitions
-                .into_iter()
-                .map(|partition| (partition, CommitTrouble::NotHeld))
-                .collect(),
-        };
-        match (sent, answer.await) {
-            (Ok(()), Ok(outcome)) => outcome,
-            _ => Err(ended()),
+        // A consumer that has ended drops the command, and with it the answer.
+        self.send(Command::Commit { offsets, done });
+        let group = self.group.clone();
+        async move {
+            answer.await.unwrap_or_else(|_| {
+                let lost = |partition| (partition, CommitTrouble::NotHeld);
+                Err(NotCommitted {
+                    group: group.to_string(),
+                    refused: partitions.into_iter().map(lost).collect(),
+                })
+            })
         }
     }
 

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::missing_docs_in_private_items,
     missing_docs,
     reason = "tests panic to fail"
@@ -14,8 +15,12 @@ mod brokers;
 mod content;
 mod events;
 mod group_basics;
+mod group_crowd;
+mod group_faults;
+mod group_member;
 mod hostile;
 mod judges;
 mod offsets;
 mod outage;
 mod stamps;
+mod topics;
