@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_flow::membership::{Claim, Input, Mark, Member, Order, Reply};
+use evenkeel_flow::membership::{Claim, CommitTrouble, Input, Mark, Member, Order, Reply};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -28,6 +28,8 @@ use crate::fetch::{Fetched, Fetcher, Limits, Position, State};
 
 /// Longest wait of the second fetch to a leader.
 const QUICK_WAIT_MAX: Duration = Duration::from_millis(100);
+/// Commits that wait for the coordinator.
+const COMMITS_WAITING_MAX: usize = 10_000;
 /// How long an abandoned consumer takes to leave its group.
 const ABANDONED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a partition waits whose topic is not known.
@@ -220,12 +222,7 @@ impl Engine {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Commit { offsets, done } => {
-                self.last_ticket += 1;
-                let ticket = self.last_ticket;
-                self.tickets.insert(ticket, done);
-                self.feed(Input::Commit { ticket, offsets });
-            }
+            Command::Commit { offsets, done } => self.commit(offsets, done),
             Command::Released(claims) => self.feed(Input::Released(claims)),
             Command::Pause(claim) => self.pause(&claim, true),
             Command::Resume(claim) => self.pause(&claim, false),
@@ -240,6 +237,20 @@ impl Engine {
             Command::Subscribe(topics) => self.feed(Input::Subscribe(topics)),
             Command::Close { within } => self.close(within),
         }
+    }
+
+    fn commit(&mut self, offsets: Vec<(Claim, Mark)>, done: oneshot::Sender<Result<(), NotCommitted>>) {
+        if self.tickets.len() >= COMMITS_WAITING_MAX {
+            let too_many = |(claim, _): (Claim, Mark)| (claim.partition, CommitTrouble::TooMany);
+            let group = self.member.settings().group.clone();
+            let refused = offsets.into_iter().map(too_many).collect();
+            // Who asked may have stopped waiting.
+            return drop(done.send(Err(NotCommitted { group, refused })));
+        }
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.tickets.insert(ticket, done);
+        self.feed(Input::Commit { ticket, offsets });
     }
 
     fn pause(&mut self, claim: &Claim, paused: bool) {

@@ -144,7 +144,7 @@ impl Control {
     /// Commits positions: everything before them is finished. They are handed over when this is called, before anything
     /// that is asked for later, such as releasing their partitions; the future waits until the coordinator has them,
     /// also across rebalances and outages, for a minute at the most. Newer positions of a claim replace older ones
-    /// that wait.
+    /// that wait. At most 10,000 calls wait at a time.
     ///
     /// # Errors
     /// [`NotCommitted`] names the positions that were refused.
@@ -210,6 +210,7 @@ fn list(refused: &[(TopicPartition, CommitTrouble)]) -> String {
     let shown = refused.iter().take(5).map(|(partition, trouble)| match trouble {
         CommitTrouble::NotHeld => format!("{partition} (no longer held)"),
         CommitTrouble::TimedOut => format!("{partition} (no answer in time)"),
+        CommitTrouble::TooMany => format!("{partition} (too many commits wait)"),
         CommitTrouble::Refused(code) => format!("{partition} (error code {code})"),
     });
     let mut text = shown.collect::<Vec<_>>().join(", ");

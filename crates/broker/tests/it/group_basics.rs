@@ -271,3 +271,68 @@ fn a_group_begins_where_the_options_say_and_tells_of_deleted_records() {
         consumer.close().await.unwrap();
     });
 }
+
+#[test]
+fn a_static_member_comes_back_unnoticed_and_its_name_is_its_own() {
+    let Some(kafka) = apache() else { return };
+    block_on(async {
+        let bench = Bench::with(kafka.bootstrap(), "static", 4, 1, &[]).await;
+        let (cluster, topic, group) = (&bench.cluster, &bench.topic, group());
+        let named = || Options {
+            instance: Some("one".to_owned()),
+            session_timeout: Duration::from_secs(30),
+            ..options()
+        };
+        let mut dynamic = Consumer::join(cluster, &group, vec![topic.clone()], options());
+        assert_eq!(assigned(&mut dynamic).await.len(), 4);
+        let mut first = Consumer::join(cluster, &group, vec![topic.clone()], named());
+        let shared = async {
+            loop {
+                let claims = assigned(&mut first).await;
+                if !claims.is_empty() {
+                    break claims;
+                }
+            }
+        };
+        let given = async {
+            // The second generation is over when the other has its partitions.
+            for _ in 0..2 {
+                assigned(&mut dynamic).await;
+            }
+        };
+        let (mine, ()) = tokio::join!(shared, given);
+        first.close().await.unwrap();
+        let mut again = Consumer::join(cluster, &group, vec![topic.clone()], named());
+        let back = assigned(&mut again).await;
+        let places = |claims: &[Claim]| {
+            claims
+                .iter()
+                .map(|claim| claim.partition.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(places(&back), places(&mine));
+        let unnoticed = timeout(Duration::from_secs(2), assigned(&mut dynamic)).await;
+        assert!(unnoticed.is_err(), "the others had to divide anew");
+
+        let mut thief = Consumer::join(cluster, &group, vec![topic.clone()], named());
+        let fenced = timeout(PATIENCE, async {
+            loop {
+                match again.next().await {
+                    Ok(Some(_)) => {}
+                    other => break other,
+                }
+            }
+        });
+        let error = fenced.await.unwrap().unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("another process runs as the static member \"one\""),
+            "{error}"
+        );
+        assert!(again.next().await.unwrap().is_none());
+        assert_eq!(places(&assigned(&mut thief).await), places(&mine));
+        // A static member keeps its place when it closes: the group is left by both in the background.
+        drop((thief, dynamic));
+    });
+}

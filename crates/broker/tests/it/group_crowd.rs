@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,8 @@ const RECORDS_EACH: usize = 34;
 const TICK: Duration = Duration::from_millis(100);
 /// No new generation for this long means that the group has settled.
 const QUIET: Duration = Duration::from_secs(3);
+/// Something is being read if it was read within this time.
+const FRESH: Duration = Duration::from_secs(1);
 /// Longest wait for a group to settle or to read everything.
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 
@@ -61,6 +64,7 @@ pub(crate) struct Crowd {
     writers: Vec<tokio::task::JoinHandle<()>>,
     /// How long partitions stood still, change by change.
     report: Vec<String>,
+    logs: Vec<PathBuf>,
 }
 
 impl Crowd {
@@ -90,6 +94,7 @@ impl Crowd {
             writing: Arc::new(AtomicBool::new(true)),
             writers: Vec::new(),
             report: Vec::new(),
+            logs: Vec::new(),
         };
         crowd.write();
         crowd
@@ -243,7 +248,24 @@ impl Crowd {
             .values()
             .filter(|at| at.elapsed() < Duration::from_secs(1))
             .count();
-        quiet && together && fresh == usize::try_from(PARTITIONS).unwrap()
+        quiet && together && fresh == usize::try_from(PARTITIONS).unwrap() && self.foreigners_read(&said)
+    }
+
+    /// A foreign member is in the group when it reads.
+    fn foreigners_read(&self, said: &[Said]) -> bool {
+        let fresh = |member| {
+            let read = |said: &&Said| said.member == member && matches!(said.what, What::Read { .. });
+            said.iter()
+                .rev()
+                .find(read)
+                .is_some_and(|said| said.at.elapsed() < FRESH)
+        };
+        let counted = self
+            .players
+            .iter()
+            .enumerate()
+            .filter(|(_, player)| player.counts && !player.ours);
+        counted.map(|(member, _)| member).all(fresh)
     }
 
     /// Waits until the group has settled, makes `change`, waits again, and holds that it took one generation at least
@@ -263,7 +285,11 @@ impl Crowd {
         let gaps = self.gaps(began);
         let line = format!("{}: {what}: {taken} generations, {gaps}", self.label);
         self.report.push(line.clone());
-        assert!(generations.contains(&taken), "{line}, not {generations:?}");
+        assert!(
+            generations.contains(&taken),
+            "{line}, not {generations:?}\n{}",
+            self.rebalances()
+        );
     }
 
     pub(crate) async fn settle(&self, what: &str) {
@@ -313,6 +339,30 @@ impl Crowd {
             "{still} of {PARTITIONS} partitions stood still, longest {} ms, median {} ms",
             gaps[5], gaps[3]
         )
+    }
+
+    /// What the coordinators say about this group's rebalances, with their reasons.
+    fn rebalances(&self) -> String {
+        let told = self
+            .logs
+            .iter()
+            .filter_map(|log| std::fs::read_to_string(log).ok());
+        let mut lines: Vec<String> = told
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| line.contains(&self.role.group) && line.contains("ebalance"))
+            .collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    /// Where the coordinators write what they do, for the message of a failure.
+    pub(crate) fn with_logs_of(mut self, kafka: &evenkeel_testkit::Kafka) -> Self {
+        self.logs = kafka
+            .nodes()
+            .iter()
+            .map(|node| node.folder.join("kafka.log"))
+            .collect();
+        self
     }
 
     fn check_nothing_unexpected(&self) {

@@ -38,6 +38,12 @@ const fn each(assignor: Assignor) -> i32 {
     }
 }
 
+async fn crowd_on(kafka: &Kafka, assignor: Assignor, label: &str) -> Crowd {
+    Crowd::new(kafka.bootstrap(), 3, assignor, label)
+        .await
+        .with_logs_of(kafka)
+}
+
 fn start_three(crowd: &mut Crowd) {
     for _ in 0..3 {
         crowd.start();
@@ -138,7 +144,7 @@ async fn leaders_die(crowd: &mut Crowd, kafka: &Kafka) {
 fn a_group_on_three_nodes_survives_its_members_and_its_coordinator() {
     let Some(kafka) = three_nodes() else { return };
     block_on(async {
-        let mut crowd = Crowd::new(kafka.bootstrap(), 3, Assignor::CooperativeSticky, "Apache Kafka").await;
+        let mut crowd = crowd_on(&kafka, Assignor::CooperativeSticky, "Apache Kafka").await;
         start_three(&mut crowd);
         crowd
             .after("killed with -9 and restarted at once", 1..=4, async |crowd| {
@@ -164,7 +170,7 @@ fn everything_on_three_nodes() {
     let Some(kafka) = three_nodes() else { return };
     block_on(async {
         for assignor in [Assignor::Range, Assignor::CooperativeSticky] {
-            let mut crowd = Crowd::new(kafka.bootstrap(), 3, assignor, "Apache Kafka").await;
+            let mut crowd = crowd_on(&kafka, assignor, "Apache Kafka").await;
             start_three(&mut crowd);
             members_come_and_go(&mut crowd).await;
             coordinator_dies(&mut crowd, &kafka).await;
@@ -260,7 +266,7 @@ fn a_group_mixes_with_librdkafka_and_java() {
     };
     block_on(async {
         for assignor in [Assignor::Range, Assignor::CooperativeSticky] {
-            let mut crowd = Crowd::new(kafka.bootstrap(), 3, assignor, "mixed").await;
+            let mut crowd = crowd_on(&kafka, assignor, "mixed").await;
             makes_mix(&mut crowd, &python, &kafka).await;
             print(&crowd.finish().await);
         }

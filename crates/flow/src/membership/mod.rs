@@ -29,6 +29,8 @@ mod machine;
 mod orders;
 mod protocol;
 mod replies;
+#[cfg(test)]
+mod scripts;
 mod settings;
 #[cfg(test)]
 mod simulation;
@@ -77,6 +79,8 @@ pub enum CommitTrouble {
     NotHeld,
     /// The coordinator could not be brought to answer in time.
     TimedOut,
+    /// Too many commits wait already.
+    TooMany,
     /// Refused with this error code of Kafka.
     Refused(i16),
 }

@@ -10,12 +10,21 @@ use world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// `EVENKEEL_LONG=1` plays many more.
+fn histories() -> u64 {
+    if std::env::var("EVENKEEL_LONG").as_deref() == Ok("1") {
+        3_000
+    } else {
+        60
+    }
+}
+
 /// Random crashes, pauses, closes, newcomers, fail-overs and lost answers; the world checks its invariants after each
 /// step, and at the end, when all is calm, every partition has one holder and the group does not move any more.
 #[test]
 fn whatever_happens_the_group_keeps_its_promises() {
     for assignor in [Assignor::Range, Assignor::CooperativeSticky] {
-        for seed in 0..150 {
+        for seed in 0..histories() {
             let mut world = World::new(assignor, seed);
             world.start_members(3);
             world.loss_percent = 2;
@@ -66,7 +75,7 @@ fn a_change_takes_one_generation_with_range_and_two_with_cooperative_sticky() {
             world.pause(2, SECOND * 9)
         }),
     ];
-    for seed in 0..20 {
+    for seed in 0..8 {
         for (name, count, change) in &changes {
             for (assignor, each) in [(Assignor::Range, 1), (Assignor::CooperativeSticky, 2)] {
                 let taken = generations_after(assignor, seed, change);

@@ -256,7 +256,13 @@ impl World {
                 },
             ));
         }
-        let ghosts = std::mem::take(&mut process.ghosts);
+        // Now and then so late that the partition has come back.
+        let notices = self.dice.below(8) > 0;
+        let ghosts = if notices {
+            Vec::new()
+        } else {
+            std::mem::take(&mut process.ghosts)
+        };
         if self.dice.below(3) == 0 {
             self.commit(at, offsets);
         }
