@@ -243,7 +243,7 @@ impl Crowd {
         let quiet = generations.values().all(|(_, at)| at.elapsed() >= QUIET);
         let together = counted
             .iter()
-            .all(|seen| seen.map(|(generation, _)| *generation) == last);
+            .all(|seen| seen.is_some() && seen.map(|(generation, _)| *generation) == last);
         let fresh = reads
             .values()
             .filter(|at| at.elapsed() < Duration::from_secs(1))

@@ -94,14 +94,14 @@ async fn members_come_and_go(crowd: &mut Crowd) {
         .await;
 }
 
-/// The node that keeps the group: `GroupCoordinator.partitionFor`, Java's hash of the name over 50 partitions.
+/// The node that keeps the group: `GroupCoordinator.partitionFor`, Java's hash of the name over the partitions.
 async fn coordinator(crowd: &Crowd) -> u32 {
     let hash = crowd.role.group.encode_utf16().fold(0_i32, |hash, unit| {
         hash.wrapping_mul(31).wrapping_add(i32::from(unit))
     });
     let topic = evenkeel_event::TopicName::new("__consumer_offsets").unwrap();
     let topic = crowd.cluster.topic_anew(&topic).await.unwrap();
-    let partition = usize::try_from((hash & i32::MAX) % 50).unwrap();
+    let partition = usize::try_from(hash & i32::MAX).unwrap() % topic.partitions.len();
     u32::try_from(topic.partitions[partition].leader.unwrap()).unwrap()
 }
 

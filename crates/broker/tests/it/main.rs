@@ -23,4 +23,3 @@ mod judges;
 mod offsets;
 mod outage;
 mod stamps;
-mod topics;

@@ -360,17 +360,13 @@ impl Group {
         if was_leader {
             self.leader.clone_from(&id);
         }
-        let same = member.protocols == join.protocols;
         member.protocols = join.protocols;
         member.session = join.session;
         member.rebalance = join.rebalance;
         member.heard(now);
-        let stands = same && self.state == State::Stable;
-        if !stands {
-            member.joining = Some(join.ticket);
-        }
         self.members.insert(id.clone(), member);
-        if stands {
+        // What it says about itself may differ; the generation stands while the protocol would be chosen again.
+        if self.state == State::Stable && self.choose() == self.protocol {
             let mut joined = self.joined(&id);
             joined.skip_assignment = was_leader && join.may_skip;
             if was_leader && !join.may_skip {
@@ -380,6 +376,9 @@ impl Group {
             }
             self.orders.push(Order::Join(join.ticket, Ok(joined)));
             return;
+        }
+        if let Some(member) = self.members.get_mut(&id) {
+            member.joining = Some(join.ticket);
         }
         self.prepare(now);
     }

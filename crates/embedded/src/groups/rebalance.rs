@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// The protocol that everybody knows and most like best; of equals, the leader's first.
-    fn choose(&self) -> String {
+    pub(super) fn choose(&self) -> String {
         let Some(leader) = self.members.get(&self.leader) else {
             return String::new();
         };
