@@ -4,6 +4,7 @@ pub mod answer;
 pub mod commit;
 pub mod inbox;
 pub mod membership;
+pub mod redrive;
 pub mod retry;
 pub mod session;
 pub mod stamp;

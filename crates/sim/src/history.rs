@@ -1,5 +1,7 @@
 //! A history: what the application does and what befalls it, chosen by a seed, and then the end of all faults.
 
+use std::time::Duration;
+
 use evenkeel_flow::session::Input;
 use evenkeel_flow::unplaced;
 
@@ -13,7 +15,7 @@ use crate::world::{Happening, World};
 pub const INPUTS_MAX: u64 = 60;
 
 /// Kinds of fault. Each history has some of them, so that some are met together often.
-const FAULTS: u64 = 20;
+const FAULTS: u64 = 21;
 
 /// Plays the history of a seed.
 ///
@@ -174,7 +176,7 @@ impl World {
             6 => self.refuse_with(&[19, 6, 7, 56]),
             7 => self.broker.too_few_replicas_after = !self.broker.too_few_replicas_after,
             8 => self.refuse_with(&[29, 3, 32, 58, -1]),
-            9 => self.refuse_with(&[89]),
+            9 => self.throttle(partition),
             10 => self.limit_store(),
             11 => self.store.broken = !self.store.broken,
             12 => self.store.slow = !self.store.slow,
@@ -183,6 +185,7 @@ impl World {
             16 => self.pause(),
             17 => self.long_outage(),
             18 => self.recreate_topic(),
+            19 => self.letters_lost = !self.letters_lost,
             _ => self.close_or_hide(),
         }
     }
@@ -215,6 +218,15 @@ impl World {
             None => Some(code),
             Some(_) => None,
         };
+    }
+
+    fn throttle(&mut self, partition: usize) {
+        if self.random.chance(50) {
+            self.refuse_with(&[89]);
+        } else {
+            let until = self.now().elapsed + Duration::from_micros(self.random.within(1_000, 2_000_000));
+            self.tell(self.processes, partition, Input::Throttled { until });
+        }
     }
 
     fn limit_store(&mut self) {
@@ -311,6 +323,7 @@ impl World {
     /// All faults end, and everything has its time.
     fn finish(&mut self) {
         self.note(|| "all faults end".to_owned());
+        self.paused_until_us = 0;
         self.metadata_hidden = false;
         self.letters_lost = false;
         self.broker.down = false;
@@ -324,7 +337,9 @@ impl World {
         self.store.slow = false;
         self.store.records_max = RECORDS_MAX;
         self.thaw();
-        self.after(1, Happening::Start);
+        self.is_ending = true;
+        self.start();
+        self.after(1, Happening::AskMetadata(self.processes));
         let deadline = self.now_us + 600_000_000;
         while self.now_us < deadline && !(self.is_idle() && self.store.is_empty()) {
             self.pass(200_000, 400_000);

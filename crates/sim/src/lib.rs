@@ -6,6 +6,7 @@
 
 pub mod application;
 pub mod broker;
+pub mod consumer;
 pub mod disk;
 pub mod history;
 pub mod judge;
@@ -13,5 +14,6 @@ pub mod network;
 pub mod process;
 pub mod random;
 pub mod records;
+pub mod redriver;
 pub mod store;
 pub mod world;

@@ -303,7 +303,9 @@ impl World {
         if process != self.processes || self.process.is_none() {
             return;
         }
-        self.after(100_000, Happening::AskMetadata(process));
+        if !self.is_ending {
+            self.after(100_000, Happening::AskMetadata(process));
+        }
         if self.broker.down || self.broker.frozen || self.metadata_hidden {
             return;
         }

@@ -110,6 +110,8 @@ pub struct World {
     pub metadata_hidden: bool,
     /// Dead letters cannot be written.
     pub letters_lost: bool,
+    /// All faults have ended: machines that wait for being told the same again will not be.
+    pub is_ending: bool,
     /// What is done, newest last, when it is recorded.
     pub trace: Option<Vec<String>>,
 }
@@ -166,6 +168,7 @@ impl World {
             known_topic: 1,
             metadata_hidden: false,
             letters_lost: false,
+            is_ending: false,
             trace: None,
         }
     }

@@ -84,6 +84,9 @@ impl<P: Payload> Partition<P> {
             }
             below = batch.stored_end().or(below);
         }
+        if self.flight.is_empty() && self.append.is_none() && self.lane.is_void() {
+            below = Some(self.lane.tail);
+        }
         if let Some(below) = below.filter(|below| *below > self.lane.removing) {
             self.lane.removing = below;
             orders.push(Order::Remove { below });

@@ -81,7 +81,8 @@ pub enum Input<P> {
         /// Position of the oldest record left.
         below: u64,
     },
-    /// Records read from the lane, from the position asked for on, without a gap; none when the lane ends there.
+    /// Records read from the lane, from the position asked for on; none when the lane ends there. What the store cannot
+    /// read back is left out.
     Read {
         /// The batches, a bounded number. Neighbouring records without a stamp may be joined as the shell likes; a
         /// stamped batch is whole.

@@ -47,6 +47,11 @@ impl<P: Payload> Lane<P> {
         self.tail.saturating_sub(from)
     }
 
+    /// All that is left was read, and is not there.
+    pub(super) fn is_void(&self) -> bool {
+        self.removing < self.tail && self.read_to == self.tail && self.ahead.is_empty()
+    }
+
     pub(super) fn start_at(&mut self, position: u64) {
         self.head = position;
         self.tail = position;
@@ -55,15 +60,15 @@ impl<P: Payload> Lane<P> {
     }
 
     /// Takes what was read. An empty answer says that the lane ends where it was read to. There may be more than is
-    /// known of: the records of an append whose fate was unknown.
+    /// known of: the records of an append whose fate was unknown. What the store left out it cannot read back.
     pub(super) fn take(&mut self, batches: Vec<Stored<P>>) {
         self.reading = false;
         if batches.is_empty() {
             self.tail = self.read_to;
         }
         for batch in batches {
-            if batch.position == self.read_to {
-                self.read_to += records(batch.payload.count());
+            if batch.position >= self.read_to {
+                self.read_to = batch.position + records(batch.payload.count());
                 self.ahead.push_back(batch);
             }
         }

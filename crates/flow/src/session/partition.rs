@@ -197,12 +197,14 @@ impl<P: Payload> Partition<P> {
         self.broker.leader == Leader::Known
     }
 
+    /// Decides twice, because what was just loaded may not be sent as it is.
     pub(super) fn go_on(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
         self.decide(now, orders);
         self.sweep(orders);
         self.choose_mode(now);
         self.park(now, orders);
         self.load(now, orders);
+        self.decide(now, orders);
         self.stamp_waiting(now, orders);
         self.send(now, orders);
         self.wake(now, orders);

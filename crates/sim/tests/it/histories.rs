@@ -1,23 +1,21 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use evenkeel_sim::history::{play, trace};
+use evenkeel_sim::judge::Violation;
+use evenkeel_sim::{consumer, history, redriver};
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// `EVENKEEL_SIM_HISTORIES` sets how many are played, `EVENKEEL_SIM_SEED` plays one alone and tells what was done.
-#[test]
-fn every_invariant_holds_in_every_history() {
-    if let Some(seed) = from_environment("EVENKEEL_SIM_SEED") {
-        let (lines, violation) = trace(seed);
-        println!("{}", lines.join("\n"));
-        assert_eq!(violation, None, "seed {seed}");
-        return;
-    }
+fn histories() -> u64 {
     let default = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
-    let histories = from_environment("EVENKEEL_SIM_HISTORIES").unwrap_or(default);
+    from_environment("EVENKEEL_SIM_HISTORIES").unwrap_or(default)
+}
+
+/// Plays seeds from 0 on, on all processors, and tells which broke an invariant.
+fn play_all(play: fn(u64) -> Result<(), Violation>) {
+    let histories = histories();
     let next = AtomicU64::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -29,7 +27,7 @@ fn every_invariant_holds_in_every_history() {
                         return;
                     }
                     let Ok(result) = std::panic::catch_unwind(|| play(seed)) else {
-                        panic!("EVENKEEL_SIM_SEED={seed} panicked");
+                        panic!("seed {seed} panicked");
                     };
                     if let Err(violation) = result {
                         failures.lock().unwrap().push((seed, violation));
@@ -43,12 +41,7 @@ fn every_invariant_holds_in_every_history() {
     let shown: Vec<String> = failures
         .iter()
         .take(20)
-        .map(|(seed, violation)| {
-            format!(
-                "EVENKEEL_SIM_SEED={seed}: {}: {}",
-                violation.invariant, violation.seen
-            )
-        })
+        .map(|(seed, violation)| format!("seed {seed}: {}: {}", violation.invariant, violation.seen))
         .collect();
     assert!(
         failures.is_empty(),
@@ -56,4 +49,26 @@ fn every_invariant_holds_in_every_history() {
         failures.len(),
         shown.join("\n")
     );
+}
+
+/// `EVENKEEL_SIM_HISTORIES` sets how many are played, `EVENKEEL_SIM_SEED` plays one alone and tells what was done.
+#[test]
+fn every_invariant_holds_in_every_history() {
+    if let Some(seed) = from_environment("EVENKEEL_SIM_SEED") {
+        let (lines, violation) = history::trace(seed);
+        println!("{}", lines.join("\n"));
+        assert_eq!(violation, None, "seed {seed}");
+        return;
+    }
+    play_all(history::play);
+}
+
+#[test]
+fn consumers_commit_last() {
+    play_all(consumer::play);
+}
+
+#[test]
+fn redrives_send_each_letter_once() {
+    play_all(redriver::play);
 }
