@@ -86,7 +86,9 @@ impl KafkaJournal {
             )));
         }
         let partition = TopicPartition::new(name, 0);
-        let (unsettled, reading) = (Mutex::new(false), Mutex::new(None));
+        // A process that died may have left a write behind that the brokers hold but do not show yet. The first write
+        // settles it: what is in the log before it is seen before it.
+        let (unsettled, reading) = (Mutex::new(true), Mutex::new(None));
         Ok(Self {
             cluster,
             partition,

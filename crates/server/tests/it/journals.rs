@@ -31,7 +31,7 @@ async fn open(bootstrap: &str, name: &str) -> Result<KafkaJournal, evenkeel_brok
 }
 
 fn entry(number: usize) -> Entry {
-    let value = (number % 7 != 0).then(|| format!("value {number}").into());
+    let value = (!number.is_multiple_of(7)).then(|| format!("value {number}").into());
     Entry {
         key: format!("key {}", number % 10).into(),
         value,

@@ -11,6 +11,7 @@
 mod api;
 mod domains;
 mod journals;
+mod judge;
 mod on_broker;
 mod ownership;
 mod read_back;
