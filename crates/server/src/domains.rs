@@ -17,7 +17,7 @@ pub use state::{Domain, State};
 pub use token::{PREFIX, Token, TokenHash};
 
 use crate::journal::{self, Journal, Replica};
-use records::{DomainValue, IdFloorValue, Key, OwnerValue, TokenValue};
+use records::{AuditValue, DomainValue, IdFloorValue, Key, OwnerValue, TokenValue};
 
 /// The domain of writes without credentials in `dev` mode.
 pub const ANONYMOUS: &str = "anonymous";
@@ -227,6 +227,33 @@ impl Domains {
                 .write(records::entry(&Key::IdFloor { id }, &value), self.patience)
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Writes down what a domain did to a subject, or to the global settings. `action` is noun and verb: `subject.delete`.
+    ///
+    /// # Errors
+    /// The topic's.
+    pub async fn audit(
+        &self,
+        domain: &str,
+        action: &str,
+        subject: Option<&str>,
+        detail: String,
+    ) -> Result<(), Error> {
+        let key = Key::Audit {
+            record: Uuid::new_v4().to_string(),
+        };
+        let value = AuditValue {
+            at_ms: self.now(),
+            domain: domain.to_owned(),
+            action: action.to_owned(),
+            subject: subject.map(str::to_owned),
+            detail,
+        };
+        self.replica
+            .write(records::entry(&key, &value), self.patience)
+            .await?;
         Ok(())
     }
 

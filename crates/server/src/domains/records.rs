@@ -31,6 +31,11 @@ pub(crate) enum Key {
         /// Makes the key unique.
         record: String,
     },
+    /// What a domain did. Nothing is decided by it; it stays to be read.
+    Audit {
+        /// Makes the key unique.
+        record: String,
+    },
     /// Nothing: written where only a write tells that an earlier one will not land any more.
     Fence,
     /// Schema ids up to this one have been given out and are never given out again.
@@ -58,6 +63,18 @@ pub(crate) struct TokenValue {
 pub(crate) struct OwnerValue {
     pub(crate) domain: String,
     pub(crate) claimed_at_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditValue {
+    pub(crate) at_ms: i64,
+    pub(crate) domain: String,
+    /// What was done, as noun and verb: `subject.delete`.
+    pub(crate) action: String,
+    /// To what; `None` for the global settings.
+    pub(crate) subject: Option<String>,
+    /// What came of it.
+    pub(crate) detail: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

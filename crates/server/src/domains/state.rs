@@ -128,7 +128,7 @@ impl State {
                 let OwnerValue { domain, .. } = value(record)?;
                 self.owners.entry(subject).or_insert(domain);
             }
-            Key::Fence => {}
+            Key::Fence | Key::Audit { .. } => {}
             Key::IdFloor { id } => {
                 let IdFloorValue { .. } = value(record)?;
                 self.id_floor = self.id_floor.max(id);

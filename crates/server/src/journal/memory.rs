@@ -28,6 +28,7 @@ struct Log {
     next: i64,
     fault: Option<Fault>,
     held: Vec<Entry>,
+    overtaking: Option<Entry>,
 }
 
 /// What goes wrong with the next append.
@@ -51,6 +52,11 @@ impl MemoryJournal {
     /// Makes the next append go wrong.
     pub fn fail_next(&self, fault: Fault) {
         self.log().fault = Some(fault);
+    }
+
+    /// Lets another program's record come just before the next append.
+    pub fn overtake_next(&self, entry: Entry) {
+        self.log().overtaking = Some(entry);
     }
 
     /// Everything in the log.
@@ -91,6 +97,9 @@ impl MemoryJournal {
     fn try_append(&self, entry: Entry) -> Result<i64, Error> {
         let topic = self.topic().to_owned();
         let mut log = self.log();
+        if let Some(overtaking) = log.overtaking.take() {
+            log.push(overtaking);
+        }
         match log.fault.take() {
             None => Ok(log.push(entry)),
             Some(Fault::Refused) => Err(Error::NotWritten {

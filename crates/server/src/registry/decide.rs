@@ -99,6 +99,33 @@ impl Write {
     }
 }
 
+impl Write {
+    /// Its name in the audit.
+    pub(crate) fn action(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "schema.register",
+            Self::DeleteSubject { permanent: false, .. } => "subject.delete",
+            Self::DeleteSubject { permanent: true, .. } => "subject.erase",
+            Self::DeleteVersion { permanent: false, .. } => "version.delete",
+            Self::DeleteVersion { permanent: true, .. } => "version.erase",
+            Self::SetLevel { .. } => "compatibility.set",
+            Self::UnsetLevel { .. } => "compatibility.unset",
+        }
+    }
+}
+
+impl Answer {
+    /// What came of a write, for the audit.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Registered { id } => format!("id {id}"),
+            Self::Versions(versions) => format!("versions {versions:?}"),
+            Self::Version(version) => format!("version {version}"),
+            Self::Level(level) => level.to_string(),
+        }
+    }
+}
+
 /// The answer to a write that changes nothing because it has been done: a schema that is registered under the subject.
 /// That is a read, open to all.
 pub(crate) fn done_already(state: &State, write: &Write) -> Result<Option<Answer>, Error> {

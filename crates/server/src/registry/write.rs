@@ -63,6 +63,7 @@ impl Core {
                 self.claim(subject, name).await?;
             }
             if let Some(answer) = self.carry_out(write, decision).await? {
+                self.write_down(write, caller, &answer).await;
                 return Ok(answer);
             }
         }
@@ -105,6 +106,20 @@ impl Core {
             Err(domains::Error::Owned { owner, .. }) => Err(Error::owned(subject, &owner, domain)),
             Err(domains::Error::Journal(error)) => Err(failed(&error)),
             Err(error) => Err(Error::timed_out(error)),
+        }
+    }
+
+    /// The audit. The write stands whether or not it can be written down.
+    async fn write_down(&self, write: &Write, caller: &Caller, answer: &Answer) {
+        let Caller::Domain { name, .. } = caller else {
+            return;
+        };
+        let written = self
+            .domains
+            .audit(name, write.action(), write.subject(), answer.detail())
+            .await;
+        if let Err(error) = written {
+            tracing::error!(%error, domain = %name, action = write.action(), subject = ?write.subject(), "done, but not in the audit");
         }
     }
 

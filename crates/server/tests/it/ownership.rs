@@ -265,3 +265,49 @@ async fn what_another_registry_left_is_claimed_before_it_is_changed() {
     );
     insta::assert_snapshot!(api.transcript());
 }
+
+#[tokio::test]
+async fn what_domains_do_is_written_down() {
+    let topics = Topics::default();
+    let mut api = Api::start(&topics, Config::default()).await;
+    let orders = basic(
+        "orders",
+        api.domains.create("orders", true).await.unwrap().reveal(),
+    );
+    api.act_as(orders);
+    api.register("orders-value", &order(&["id"])).await;
+    api.register("orders-value", &order(&["id"])).await;
+    api.register("orders-value", "{").await;
+    api.call(
+        "PUT",
+        "/config/orders-value",
+        Some(json!({"compatibility": "FULL"})),
+    )
+    .await;
+    api.call("DELETE", "/config/orders-value", None).await;
+    api.call("PUT", "/config", Some(json!({"compatibility": "NONE"})))
+        .await;
+    api.call("DELETE", "/subjects/orders-value/versions/1", None)
+        .await;
+    api.call("DELETE", "/subjects/orders-value/versions/1?permanent=true", None)
+        .await;
+    let audit: Vec<String> = topics
+        .evenkeel
+        .records()
+        .iter()
+        .filter(|record| {
+            record
+                .key
+                .as_ref()
+                .is_some_and(|key| key.starts_with(br#"{"type":"audit""#))
+        })
+        .map(|record| {
+            let value: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+            format!(
+                "{} {} {} {}",
+                value["domain"], value["action"], value["subject"], value["detail"]
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(audit.join("\n"));
+}

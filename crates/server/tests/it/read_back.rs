@@ -136,7 +136,7 @@ async fn an_id_is_never_given_out_twice_even_when_nothing_of_it_is_left() {
 async fn an_id_that_another_writer_took_is_not_given_out_again() {
     let topics = Topics::default();
     let mut api = Api::start(&topics, dev()).await;
-    topics.schemas.push(Entry {
+    topics.schemas.overtake_next(Entry {
         key: r#"{"keytype":"SCHEMA","subject":"theirs","version":1,"magic":1}"#.into(),
         value: Some(r#"{"subject":"theirs","version":1,"id":1,"schema":"\"long\"","deleted":false}"#.into()),
     });
