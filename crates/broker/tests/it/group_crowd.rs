@@ -61,6 +61,8 @@ pub(crate) struct Crowd {
     players: Vec<Player>,
     said: Arc<Mutex<Vec<Said>>>,
     writing: Arc<AtomicBool>,
+    /// When each partition took records.
+    written: Arc<Mutex<Vec<(i32, Instant)>>>,
     writers: Vec<tokio::task::JoinHandle<()>>,
     /// How long partitions stood still, change by change.
     report: Vec<String>,
@@ -92,6 +94,7 @@ impl Crowd {
             players: Vec::new(),
             said: Arc::default(),
             writing: Arc::new(AtomicBool::new(true)),
+            written: Arc::default(),
             writers: Vec::new(),
             report: Vec::new(),
             logs: Vec::new(),
@@ -102,6 +105,7 @@ impl Crowd {
 
     fn write(&mut self) {
         for index in 0..PARTITIONS {
+            let written = self.written.clone();
             let (cluster, topic, writing) = (
                 self.cluster.clone(),
                 self.role.topic.clone(),
@@ -124,6 +128,7 @@ impl Crowd {
                     let _landed = cluster
                         .append(&partition, &records, &SystemClock::default(), PATIENCE)
                         .await;
+                    written.lock().unwrap().push((index, Instant::now()));
                 }
             }));
         }
@@ -314,30 +319,24 @@ impl Crowd {
         lines.join("\n")
     }
 
-    /// How long each partition stood still since `began`.
+    /// How long each partition stood still since `began`, for its readers and for its writer: while a partition takes
+    /// nothing, there is nothing to read.
     fn gaps(&self, began: Instant) -> String {
-        let mut seen: BTreeMap<i32, Vec<Instant>> =
-            (0..PARTITIONS).map(|index| (index, vec![began])).collect();
-        for said in self.said().iter().filter(|said| said.at >= began) {
-            if let What::Read { partition, .. } = said.what {
-                seen.entry(partition).or_default().push(said.at);
-            }
-        }
-        let mut gaps: Vec<u128> = seen
-            .values()
-            .map(|times| {
-                times
-                    .windows(2)
-                    .map(|pair| (pair[1] - pair[0]).as_millis())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
-        gaps.sort_unstable();
-        let still = gaps.iter().filter(|gap| **gap > 1_000).count();
+        let said = self.said();
+        let reads = said.iter().filter_map(|said| match said.what {
+            What::Read { partition, .. } => Some((partition, said.at)),
+            _ => None,
+        });
+        let writes = self.written.lock().unwrap().clone();
+        let (read, write) = (
+            longest_gaps(reads, began),
+            longest_gaps(writes.into_iter(), began),
+        );
+        let still = read.iter().filter(|gap| **gap > FRESH.as_millis()).count();
         format!(
-            "{still} of {PARTITIONS} partitions stood still, longest {} ms, median {} ms",
-            gaps[5], gaps[3]
+            "{still} of {PARTITIONS} partitions stood still, longest {} ms, median {} ms; the writer's longest {} ms, \
+             median {} ms",
+            read[5], read[3], write[5], write[3]
         )
     }
 
@@ -460,6 +459,18 @@ impl Crowd {
     pub(crate) fn topic(&self) -> &TopicName {
         &self.role.topic
     }
+}
+
+/// The longest gap of each partition since `began`, in milliseconds, sorted.
+fn longest_gaps(happened: impl Iterator<Item = (i32, Instant)>, began: Instant) -> Vec<u128> {
+    let mut times: BTreeMap<i32, Vec<Instant>> = (0..PARTITIONS).map(|index| (index, vec![began])).collect();
+    for (partition, at) in happened.filter(|(_, at)| *at >= began) {
+        times.entry(partition).or_default().push(at);
+    }
+    let longest = |times: &Vec<Instant>| times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).max();
+    let mut gaps: Vec<u128> = times.values().map(|times| longest(times).unwrap_or(0)).collect();
+    gaps.sort_unstable();
+    gaps
 }
 
 impl Drop for Crowd {

@@ -324,6 +324,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn topic(name: &str) -> TopicName {
         TopicName::new(name).unwrap()
@@ -416,5 +417,72 @@ mod tests {
     fn names_that_no_topic_can_have_are_left_out() {
         let bytes = [0, 0, 0, 0, 0, 2, 0, 1, b'/', 0, 1, b'a', 0xff, 0xff, 0xff, 0xff];
         assert_eq!(Subscription::decode(&bytes).unwrap().topics, [topic("a")]);
+    }
+
+    /// What is kept of `length` foreign bytes is never more than those bytes can name: a name takes two at the least, a
+    /// partition four.
+    fn check_bounds(bytes: &[u8]) {
+        if let Ok(read) = Subscription::decode(bytes) {
+            assert!(read.topics.len() * 2 <= bytes.len());
+            assert!(read.owned.len() * 4 <= bytes.len());
+            assert!(read.user_data.is_none_or(|data| data.len() <= bytes.len()));
+        }
+        if let Ok(read) = Assignment::decode(bytes) {
+            assert!(read.partitions.len() * 4 <= bytes.len());
+        }
+    }
+
+    fn subscriptions() -> impl Strategy<Value = Subscription> {
+        let partitions = proptest::collection::btree_set(("[a-z]{1,9}", 0..i32::MAX), 0..9);
+        let data = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9));
+        let topics = proptest::collection::vec("[a-zA-Z0-9_-]{1,249}", 0..9);
+        (
+            topics,
+            data,
+            partitions,
+            any::<i32>(),
+            proptest::option::of("\\PC{0,20}"),
+        )
+            .prop_map(|(topics, user_data, owned, generation, rack)| Subscription {
+                topics: topics.iter().map(|name| topic(name)).collect(),
+                user_data,
+                owned: owned
+                    .into_iter()
+                    .map(|(name, index)| partition(&name, index))
+                    .collect(),
+                generation,
+                rack,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(subscription in subscriptions()) {
+            prop_assert_eq!(Subscription::decode(&subscription.encode()), Ok(subscription.clone()));
+            let assignment = Assignment { partitions: subscription.owned, user_data: subscription.user_data };
+            prop_assert_eq!(Assignment::decode(&assignment.encode()), Ok(assignment));
+        }
+
+        #[test]
+        fn foreign_bytes_neither_panic_nor_grow(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            check_bounds(&bytes);
+        }
+
+        #[test]
+        fn damaged_bytes_neither_panic_nor_grow(
+            subscription in subscriptions(),
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let assignment = Assignment { partitions: subscription.owned.clone(), user_data: None };
+            for mut bytes in [subscription.encode(), assignment.encode()] {
+                for (at, byte) in &damage {
+                    let at = at.index(bytes.len());
+                    bytes[at] = *byte;
+                }
+                check_bounds(&bytes);
+                check_bounds(&bytes[..cut.index(bytes.len())]);
+            }
+        }
     }
 }

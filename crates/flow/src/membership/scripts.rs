@@ -359,3 +359,54 @@ fn a_close_gives_back_commits_and_leaves() {
     );
     assert_eq!(script.orders, [Order::Closed(None)]);
 }
+
+#[test]
+fn a_member_that_writes_nonsense_gets_nothing_and_holds_nobody_up() {
+    let mut script = Script::new(|_| {});
+    script.find(1);
+    script.joined(1, false);
+    script.synced(&[]);
+    script.heartbeat(Reply::Refused(27));
+    let metadata = Subscription {
+        topics: vec![topic()],
+        user_data: None,
+        owned: Vec::new(),
+        generation: -1,
+        rack: None,
+    };
+    let member = |member_id: &str, metadata: Vec<u8>| JoinedMember {
+        member_id: member_id.to_owned(),
+        instance: None,
+        metadata,
+    };
+    script.answer(
+        joins,
+        Reply::Joined {
+            generation: 2,
+            protocol: "cooperative-sticky".to_owned(),
+            leader: "me".to_owned(),
+            member_id: "me".to_owned(),
+            members: vec![
+                member("me", metadata.encode()),
+                member("mad", vec![0, 1, 0x7f, 0xff, 0xff, 0xff]),
+            ],
+            skip_assignment: false,
+        },
+    );
+    script.answer(
+        |order| match order {
+            Order::Describe { request, .. } => Some(*request),
+            _ => None,
+        },
+        Reply::Described(BTreeMap::from([(topic(), 2)])),
+    );
+    let plan = script.orders.iter().find_map(|order| match order {
+        Order::Sync { assignments, .. } => Some(assignments.clone()),
+        _ => None,
+    });
+    let expected = Assignment {
+        partitions: partitions(&[0, 1]),
+        user_data: None,
+    };
+    assert_eq!(plan.unwrap(), [("me".to_owned(), expected.encode())]);
+}
