@@ -53,6 +53,17 @@ impl World {
             }
         }
         self.note(|| format!("store {lane} append {order}: {result:?}, carried out {is_done}"));
+        let is_stamped = self.appends[number]
+            .batches
+            .iter()
+            .any(|(stamping, _)| stamping.is_some());
+        let meets = [
+            ("store refused", result == StoreResult::Refused),
+            ("store unknown", result == StoreResult::Unknown),
+            ("parked stamped", is_stamped && is_done),
+        ];
+        self.met
+            .extend(meets.iter().filter(|(_, is_met)| *is_met).map(|(what, _)| what));
         let delay = self.random.within(50, 1_000);
         let what = if lane == UNPLACED {
             let input = unplaced::Input::Appended {
@@ -108,7 +119,12 @@ impl World {
         self.note(|| format!("store {lane} {operation:?}"));
         match operation {
             HeadOperation::Read(_) => {}
-            HeadOperation::Stamps(_, stamps) => self.store.lanes[lane].store_stamps(stamps),
+            HeadOperation::Stamps(_, stamps) => {
+                if stamps.len() > 1 {
+                    self.met.insert("split");
+                }
+                self.store.lanes[lane].store_stamps(stamps);
+            }
             HeadOperation::Remove(below) => {
                 let removed = self.store.lanes[lane].remove(*below);
                 self.judge.removed(&removed);
@@ -116,6 +132,7 @@ impl World {
             HeadOperation::Place => {
                 let count = self.random.within(1, 5) as usize;
                 self.store.place(count);
+                self.met.insert("placed");
             }
         }
     }
@@ -126,6 +143,9 @@ impl World {
         match operation {
             HeadOperation::Read(from) => {
                 let batches = self.store.lanes[lane].read(*from, &mut self.random);
+                if batches.iter().any(|batch| batch.stamping.is_some()) {
+                    self.met.insert("read stamped");
+                }
                 self.after(delay, Happening::Tell(process, lane, Input::Read { batches }));
             }
             HeadOperation::Stamps(write, _) => {

@@ -1,5 +1,6 @@
 //! A history: what the application does and what befalls it, chosen by a seed, and then the end of all faults.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_flow::session::Input;
@@ -15,7 +16,7 @@ use crate::world::{Happening, World};
 pub const INPUTS_MAX: u64 = 60;
 
 /// Kinds of fault. Each history has some of them, so that some are met together often.
-const FAULTS: u64 = 21;
+const FAULTS: u64 = 22;
 
 /// Plays the history of a seed.
 ///
@@ -26,6 +27,38 @@ pub fn play(seed: u64) -> Result<(), Violation> {
     run(&mut world);
     world.judge.violation.map_or(Ok(()), Err)
 }
+
+/// Plays the history of a seed and tells what it met.
+#[must_use]
+pub fn met(seed: u64) -> BTreeSet<&'static str> {
+    let mut world = World::new(seed);
+    run(&mut world);
+    world.met
+}
+
+/// What the histories are to meet.
+pub const TO_MEET: &[&str] = &[
+    "answered twice",
+    "appended late",
+    "epoch raised",
+    "fenced",
+    "found",
+    "joined",
+    "letter",
+    "letter lost",
+    "marked",
+    "missing",
+    "not searchable",
+    "out of turn",
+    "parked stamped",
+    "placed",
+    "read stamped",
+    "released",
+    "split",
+    "store refused",
+    "store unknown",
+    "throttled",
+];
 
 /// Plays the history of a seed and tells what was done.
 #[must_use]
@@ -135,6 +168,9 @@ impl World {
             let joined = machines.unplaced.join(ticket, &event.id, &mut unplaced_orders)
                 || machines.partitions[event.partition()].join(now, ticket, &event.id, &mut orders);
             self.note(|| format!("retry {}: joined {joined}", event.id));
+            if joined {
+                self.met.insert("joined");
+            }
             if !joined {
                 let published = &mut self.application.events[event.id as usize];
                 published.joined_open -= 1;
@@ -186,7 +222,8 @@ impl World {
             17 => self.long_outage(),
             18 => self.recreate_topic(),
             19 => self.letters_lost = !self.letters_lost,
-            _ => self.close_or_hide(),
+            20 => self.hide_or_show_the_log(),
+            _ => self.close(),
         }
     }
 
@@ -225,6 +262,7 @@ impl World {
             self.refuse_with(&[89]);
         } else {
             let until = self.now().elapsed + Duration::from_micros(self.random.within(1_000, 2_000_000));
+            self.met.insert("throttled");
             self.tell(self.processes, partition, Input::Throttled { until });
         }
     }
@@ -294,12 +332,14 @@ impl World {
         self.judge.topic_recreated();
     }
 
-    fn close_or_hide(&mut self) {
+    fn hide_or_show_the_log(&mut self) {
         self.judge.may_doubt = true;
-        if self.random.chance(50) {
-            self.broker.unsearchable = !self.broker.unsearchable;
-            return;
-        }
+        self.broker.unsearchable = !self.broker.unsearchable;
+    }
+
+    /// Closes the process in good order, for some seconds, and starts another.
+    fn close(&mut self) {
+        self.judge.may_doubt = true;
         let process = self.processes;
         self.tell_unplaced(process, unplaced::Input::Close);
         for partition in 0..PARTITIONS {

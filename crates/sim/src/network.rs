@@ -111,6 +111,28 @@ impl World {
         );
         request.answer = Some(done.answer);
         let process = request.process;
+        let meets = [
+            (
+                "answered twice",
+                matches!(done.answer, Answer::Appended { .. }) && done.appended_from.is_none(),
+            ),
+            ("out of turn", done.answer == Answer::OutOfTurn),
+            ("fenced", done.answer == Answer::Fenced),
+            (
+                "appended late",
+                done.appended_from.is_some() && request.not_before_us > 0,
+            ),
+            (
+                "epoch raised",
+                done.appended_from.is_some() && request.stamping.stamp.epoch > 0,
+            ),
+            (
+                "marked",
+                done.appended_from.is_some() && request.stamping.possible_double,
+            ),
+        ];
+        self.met
+            .extend(meets.iter().filter(|(_, is_met)| *is_met).map(|(what, _)| what));
         if self.trace.is_some() {
             let request = &self.requests[number];
             let line = format!(

@@ -196,7 +196,10 @@ impl World {
                 is_over: false,
             }),
             unplaced::Order::Place { .. } => self.order_head(UNPLACED, HeadOperation::Place),
-            unplaced::Order::Release { ticket, payload } => self.release(process, ticket, &payload),
+            unplaced::Order::Release { ticket, payload } => {
+                self.met.insert("released");
+                self.release(process, ticket, &payload);
+            }
             unplaced::Order::Acknowledge { claim, outcome } => self.acknowledge(None, claim, outcome),
             unplaced::Order::WakeAt(at) => {
                 let at_us = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
@@ -239,6 +242,12 @@ impl World {
             };
             SearchResult::Found(search.records.events().iter().map(find).collect())
         };
+        self.met.extend(match &result {
+            SearchResult::NotSearchable => Some("not searchable"),
+            SearchResult::Failed => None,
+            SearchResult::Found(offsets) if offsets.contains(&None) => Some("missing"),
+            SearchResult::Found(_) => Some("found"),
+        });
         let number = search.number;
         self.after(
             1_000,
@@ -265,6 +274,7 @@ impl World {
             return;
         }
         let durable = !self.letters_lost;
+        self.met.insert(if durable { "letter" } else { "letter lost" });
         if records.events().len() != 1 {
             self.judge
                 .fail("told-apart", "a letter is written for several events".to_owned());

@@ -1,7 +1,7 @@
 //! Everything that there is, and the order in which it happens.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use evenkeel_event::clock::Timestamp;
@@ -112,6 +112,8 @@ pub struct World {
     pub letters_lost: bool,
     /// All faults have ended: machines that wait for being told the same again will not be.
     pub is_ending: bool,
+    /// What the history met.
+    pub met: BTreeSet<&'static str>,
     /// What is done, newest last, when it is recorded.
     pub trace: Option<Vec<String>>,
 }
@@ -169,6 +171,7 @@ impl World {
             metadata_hidden: false,
             letters_lost: false,
             is_ending: false,
+            met: BTreeSet::new(),
             trace: None,
         }
     }

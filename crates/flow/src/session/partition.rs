@@ -222,9 +222,11 @@ impl<P: Payload> Partition<P> {
             .flatten()
             .filter(|at| *at > now.elapsed)
             .min();
-        if next != self.wake {
-            self.wake = next;
-            orders.extend(next.map(Order::WakeAt));
+        if let Some(next) = next
+            && self.wake.is_none_or(|earlier| next < earlier)
+        {
+            self.wake = Some(next);
+            orders.push(Order::WakeAt(next));
         }
     }
 

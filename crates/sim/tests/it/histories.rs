@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,6 +62,16 @@ fn every_invariant_holds_in_every_history() {
         return;
     }
     play_all(history::play);
+}
+
+#[test]
+fn the_histories_meet_everything_that_they_are_to_meet() {
+    let met: BTreeSet<&str> = (0..500).flat_map(history::met).collect();
+    let missed: Vec<&&str> = history::TO_MEET
+        .iter()
+        .filter(|what| !met.contains(*what))
+        .collect();
+    assert!(missed.is_empty(), "no history met {missed:?}");
 }
 
 #[test]
