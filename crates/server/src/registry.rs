@@ -1,6 +1,7 @@
 //! A schema registry that speaks Confluent's REST API, for Avro, and knows who owns what.
 
 mod candidate;
+mod compare;
 mod content;
 mod decide;
 mod error;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use error::Error;
 pub use http::router;
@@ -27,6 +28,10 @@ use http::Metrics;
 use state::State;
 use write::{Command, Core, WAITING_MAX};
 
+/// Requests that are answered at a time; more are answered 503.
+const REQUESTS_MAX: usize = 256;
+/// Schemas that are parsed and compared at a time for readers; others wait.
+const COMPUTING_MAX: usize = 4;
 /// How long a record whose answer was lost is looked for in what is read.
 const READ_BACK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -55,6 +60,8 @@ pub struct Registry {
     commands: mpsc::Sender<Command>,
     config: Config,
     metrics: Metrics,
+    requests: Semaphore,
+    computing: Semaphore,
 }
 
 impl Registry {
@@ -74,6 +81,8 @@ impl Registry {
             commands,
             config,
             metrics: Metrics::default(),
+            requests: Semaphore::new(REQUESTS_MAX),
+            computing: Semaphore::new(COMPUTING_MAX),
         })
     }
 
@@ -87,6 +96,15 @@ impl Registry {
     #[must_use]
     pub fn is_loaded(&self) -> bool {
         self.core.schemas.is_loaded() && self.core.domains.is_loaded()
+    }
+
+    /// Does what takes long apart from the tasks that answer, a few at a time.
+    async fn compute<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<R, Error> + Send + 'static,
+    ) -> Result<Result<R, Error>, Error> {
+        let _turn = self.computing.acquire().await.map_err(|_| Error::busy())?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| Error::busy())
     }
 
     fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {

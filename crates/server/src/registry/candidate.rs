@@ -1,9 +1,9 @@
-//! Schemas as they are sent: parsed with what they refer to, and compared with what is registered.
+//! Schemas as they are sent, and what they refer to.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use evenkeel_schema::avro::Schema;
-use evenkeel_schema::avro::compatibility::{Conflict, Direction, Level, check_level};
+use evenkeel_schema::avro::{ParseError, Schema};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -28,6 +28,14 @@ pub(crate) struct Sent {
     rest: Map<String, Value>,
 }
 
+/// A schema that was sent, with what it refers to.
+#[derive(Debug)]
+pub(crate) struct Unparsed {
+    text: String,
+    references: Vec<Reference>,
+    needed: Vec<Arc<Content>>,
+}
+
 /// A schema that could be registered.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -44,8 +52,8 @@ impl Sent {
             .any(|number| number > 0)
     }
 
-    /// Parses the schema with what it refers to.
-    pub(crate) fn parse(&self, state: &State) -> Result<Candidate, Error> {
+    /// Finds what the schema refers to. Parsing, which may take long, needs the state no more.
+    pub(crate) fn resolve(&self, state: &State) -> Result<Unparsed, Error> {
         let kind = self.kind.as_deref().unwrap_or(AVRO);
         if !kind.eq_ignore_ascii_case(AVRO) {
             return Err(Error::invalid_schema(format!(
@@ -57,20 +65,36 @@ impl Sent {
                 "\"{name}\" is not supported beside a schema"
             )));
         }
-        let text = self.schema.as_deref().filter(|text| !text.trim().is_empty());
+        let text = self.schema.clone().filter(|text| !text.trim().is_empty());
         let text = text.ok_or_else(|| Error::invalid_schema("Empty schema"))?;
         let references = self.references.clone().unwrap_or_default();
         let references = references
             .into_iter()
             .map(|one| pin(state, one))
             .collect::<Result<Vec<_>, _>>()?;
-        let texts = referred(state, &references)?;
-        let schema = Schema::parse_with(text, &texts).map_err(Error::invalid_schema)?;
+        let needed = referred(state, &references)?;
+        Ok(Unparsed {
+            text,
+            references,
+            needed,
+        })
+    }
+}
+
+impl Unparsed {
+    pub(crate) fn parse(self) -> Result<Candidate, Error> {
+        let schema = parse(&self.text, &self.needed).map_err(Error::invalid_schema)?;
         Ok(Candidate {
-            content: Content::avro(schema.to_json(), references),
+            content: Content::avro(schema.to_json(), self.references),
             schema,
         })
     }
+}
+
+/// Parses a text with those that it needs.
+pub(crate) fn parse(text: &str, needed: &[Arc<Content>]) -> Result<Schema, ParseError> {
+    let needed: Vec<&str> = needed.iter().map(|content| content.text.as_str()).collect();
+    Schema::parse_with(text, &needed)
 }
 
 /// A reference with the version that is meant now, if it is to the latest one. Soft-deleted versions are not referred to anew.
@@ -101,32 +125,33 @@ fn missing(reference: &Reference) -> Error {
     ))
 }
 
-/// The texts that references lead to, those first that others need.
-fn referred<'a>(state: &'a State, references: &[Reference]) -> Result<Vec<&'a str>, Error> {
-    let mut texts = Vec::new();
+/// What references lead to, those first that others need.
+pub(crate) fn referred(state: &State, references: &[Reference]) -> Result<Vec<Arc<Content>>, Error> {
+    let mut found = Vec::new();
     let mut seen = HashSet::new();
     for reference in references {
-        let mut path: Vec<(&'a Content, usize)> = Vec::new();
+        let mut path: Vec<(Arc<Content>, usize)> = Vec::new();
         path.extend(enter(state, reference, &mut seen)?.map(|content| (content, 0)));
         while let Some((content, next)) = path.last_mut() {
             let Some(inner) = content.references.get(*next) else {
-                texts.push(content.text.as_str());
+                found.push(Arc::clone(content));
                 path.pop();
                 continue;
             };
             *next += 1;
-            path.extend(enter(state, inner, &mut seen)?.map(|content| (content, 0)));
+            let inner = enter(state, inner, &mut seen)?;
+            path.extend(inner.map(|content| (content, 0)));
         }
     }
-    Ok(texts)
+    Ok(found)
 }
 
 /// What a reference leads to, if it was not met before.
-fn enter<'a>(
-    state: &'a State,
+fn enter(
+    state: &State,
     reference: &Reference,
     seen: &mut HashSet<(String, i64)>,
-) -> Result<Option<&'a Content>, Error> {
+) -> Result<Option<Arc<Content>>, Error> {
     if !seen.insert((reference.subject.clone(), reference.version)) {
         return Ok(None);
     }
@@ -139,74 +164,6 @@ fn enter<'a>(
     let version = state
         .subject(&reference.subject)
         .and_then(|subject| subject.version(number));
-    Ok(Some(version.ok_or_else(|| missing(reference))?.content.as_ref()))
-}
-
-/// Parses a registered schema.
-fn registered(state: &State, subject: &str, number: u32, content: &Content) -> Result<Schema, Error> {
-    let texts = referred(state, &content.references)?;
-    Schema::parse_with(&content.text, &texts).map_err(|error| {
-        Error::invalid_schema(format!(
-            "version {number} of \"{subject}\" is registered but cannot be parsed: {error}"
-        ))
-    })
-}
-
-/// Compares a candidate with versions of a subject, oldest first. Empty: compatible. Otherwise messages in the form of
-/// Confluent's registry, the first for each finding.
-pub(crate) fn conflicts(
-    state: &State,
-    subject: &str,
-    candidate: &Candidate,
-    versions: &[(u32, &Content)],
-    level: Level,
-) -> Result<Vec<String>, Error> {
-    let relevant = if level.is_transitive() {
-        0
-    } else {
-        versions.len().saturating_sub(1)
-    };
-    let relevant = versions
-        .get(relevant..)
-        .filter(|_| level != Level::None)
-        .unwrap_or_default();
-    if let Some((number, other)) = relevant.iter().rev().find(|(_, content)| content.kind != AVRO) {
-        let kind = &other.kind;
-        return Ok(vec![format!(
-            "Incompatible because of different schema type: version {number} is {kind}"
-        )]);
-    }
-    let parsed = relevant
-        .iter()
-        .map(|(number, content)| registered(state, subject, *number, content));
-    let parsed = parsed.collect::<Result<Vec<Schema>, Error>>()?;
-    let earlier: Vec<&Schema> = parsed.iter().collect();
-    let conflicts = check_level(level, &candidate.schema, &earlier).map_err(Error::invalid_schema)?;
-    let Some(first) = conflicts.first() else {
-        return Ok(Vec::new());
-    };
-    let mut messages: Vec<String> = conflicts
-        .iter()
-        .filter(|conflict| conflict.earlier == first.earlier)
-        .flat_map(findings)
-        .collect();
-    if let Some((number, content)) = relevant.get(first.earlier) {
-        messages.push(format!("{{oldSchemaVersion: {number}}}"));
-        messages.push(format!("{{oldSchema: '{}'}}", content.text));
-    }
-    messages.push(format!("{{compatibility: '{level}'}}"));
-    Ok(messages)
-}
-
-fn findings(conflict: &Conflict) -> Vec<String> {
-    let direction = match conflict.direction {
-        Direction::Backward => "the new schema cannot read data of the old one",
-        Direction::Forward => "the old schema cannot read data of the new one",
-    };
-    let sentences = conflict.messages().into_iter().zip(&conflict.findings);
-    let messages = sentences.map(|(sentence, finding)| {
-        let (kind, path, detail) = (finding.kind().as_str(), finding.pointer(), finding.detail());
-        format!("{{errorType:'{kind}', description:'{sentence} (at path {path}: {direction})', additionalInfo:'{detail}'}}")
-    });
-    messages.collect()
+    let version = version.ok_or_else(|| missing(reference))?;
+    Ok(Some(Arc::clone(&version.content)))
 }

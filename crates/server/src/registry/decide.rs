@@ -3,7 +3,8 @@
 use evenkeel_schema::avro::compatibility::Level;
 use serde_json::Map;
 
-use super::candidate::{Candidate, Sent, conflicts};
+use super::candidate::{Candidate, Sent};
+use super::compare::{conflicts, earlier};
 use super::content::Content;
 use super::error::Error;
 use super::records::{self, ConfigValue, DeleteSubjectValue, Key, SchemaValue};
@@ -137,7 +138,7 @@ pub(crate) fn done_already(state: &State, write: &Write) -> Result<Option<Answer
             "Subject {subject} is not in import mode"
         )));
     }
-    let candidate = sent.parse(state)?;
+    let candidate = sent.resolve(state)?.parse()?;
     let found = state.find(subject, candidate.content.identity(), false);
     Ok(found.map(|(_, version)| Answer::Registered { id: version.id }))
 }
@@ -158,7 +159,9 @@ pub(crate) fn decide(state: &State, write: &Write, id_floor: u32) -> Result<Deci
         }
     }
     match write {
-        Write::Register { subject, sent } => register(state, subject, &sent.parse(state)?, id_floor),
+        Write::Register { subject, sent } => {
+            register(state, subject, &sent.resolve(state)?.parse()?, id_floor)
+        }
         Write::DeleteSubject {
             subject,
             permanent: false,
@@ -191,12 +194,12 @@ fn register(state: &State, subject: &str, candidate: &Candidate, id_floor: u32) 
         return Err(Error::invalid_subject(subject));
     }
     let known = state.subject(subject);
-    let live: Vec<(u32, &Content)> = known
+    let level = state.level(subject);
+    let live = known
         .into_iter()
-        .flat_map(|known| known.versions(false))
-        .map(|(number, version)| (number, version.content.as_ref()))
-        .collect();
-    let conflicts = conflicts(state, subject, candidate, &live, state.level(subject))?;
+        .flat_map(|known| known.versions(false).rev())
+        .rev();
+    let conflicts = conflicts(candidate, &earlier(state, level, live)?, level)?;
     if !conflicts.is_empty() {
         return Err(Error::incompatible(subject, &conflicts));
     }

@@ -233,7 +233,7 @@ impl Error {
     }
 
     pub(crate) fn busy() -> Self {
-        let message = "Too many writes are waiting; try again in a moment.";
+        let message = "Too many requests are waiting; try again in a moment.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, 50002, message)
     }
 }

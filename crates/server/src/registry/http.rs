@@ -23,8 +23,8 @@ use serde::Serialize;
 use super::{Error, Registry};
 pub(super) use health::Metrics;
 
-/// Largest request, bytes. A schema of the largest size that is read fits with every character escaped.
-const BODY_BYTES_MAX: usize = 8 << 20;
+/// Largest request, bytes: a schema of the largest size that is read, with its quotes escaped.
+const BODY_BYTES_MAX: usize = 3 << 20;
 /// What the registry answers with unless asked for one of the others.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 const MEDIA_TYPES: [&str; 3] = [
@@ -108,14 +108,14 @@ async fn only_when_loaded(State(registry): State<Arc<Registry>>, request: Reques
 /// Checks the request's media type, gives the answer the one that was asked for, and counts.
 async fn dress(State(registry): State<Arc<Registry>>, request: Request, next: Next) -> Response {
     let wanted = wanted_media_type(request.headers());
-    let mut response = if has_foreign_body(&request) {
-        Error::http(
+    let mut response = match registry.requests.try_acquire() {
+        Err(_) => Error::busy().into_response(),
+        Ok(_) if has_foreign_body(&request) => Error::http(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "HTTP 415 Unsupported Media Type",
         )
-        .into_response()
-    } else {
-        next.run(request).await
+        .into_response(),
+        Ok(_turn) => next.run(request).await,
     };
     response
         .headers_mut()

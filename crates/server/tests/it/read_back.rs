@@ -226,3 +226,71 @@ async fn until_everything_is_read_nothing_is_answered_but_health() {
         );
     }
 }
+
+/// A topic that is read but never answers a write.
+#[derive(Debug)]
+struct Stuck(MemoryJournal);
+
+impl Journal for Stuck {
+    fn topic(&self) -> &str {
+        "_schemas"
+    }
+
+    fn append(&self, _: Entry) -> Answer<'_, i64> {
+        Box::pin(std::future::pending())
+    }
+
+    fn settle(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn end(&self) -> Answer<'_, i64> {
+        self.0.end()
+    }
+
+    fn read(&self, from: i64) -> Answer<'_, Chunk> {
+        self.0.read(from)
+    }
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_refused_and_give_up_their_place() {
+    let clock = Arc::new(SystemClock::default());
+    let domains = Arc::new(Domains::follow(
+        Arc::new(MemoryJournal::new()),
+        clock,
+        Duration::from_secs(1),
+    ));
+    let config = Config {
+        dev: true,
+        write_timeout: Duration::from_secs(600),
+    };
+    let registry = Registry::start(
+        Arc::new(Stuck(MemoryJournal::new())),
+        Arc::clone(&domains),
+        config,
+    );
+    let mut api = Api::over(registry, domains).await;
+    let body = json!({"schema": order(&["id"])}).to_string();
+    let waiting: Vec<_> = (0..256)
+        .map(|_| {
+            let request = Request::post("/subjects/orders-value/versions")
+                .body(Body::from(body.clone()))
+                .unwrap();
+            tokio::spawn(api.router.clone().oneshot(request))
+        })
+        .collect();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while api.get("/subjects").await.0 != StatusCode::SERVICE_UNAVAILABLE {
+        assert!(tokio::time::Instant::now() < deadline, "nothing was refused");
+        tokio::task::yield_now().await;
+    }
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    while api.get("/subjects").await.0 != StatusCode::OK {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "nothing was answered again"
+        );
+        tokio::task::yield_now().await;
+    }
+}

@@ -374,7 +374,7 @@ async fn media_types() {
             .unwrap();
         assert_eq!(answer(&api, request).await.0, expected, "{kind}");
     }
-    let huge = Body::from(vec![b' '; 9 << 20]);
+    let huge = Body::from(vec![b' '; 4 << 20]);
     let request = Request::post("/subjects/s/versions")
         .header("content-type", MEDIA_TYPE)
         .body(huge)

@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::Json;
 use super::request::{self, By, Params, Sent};
 use super::versions::find;
-use crate::registry::candidate::{self, conflicts};
-use crate::registry::content::Content;
+use crate::registry::compare::{conflicts, earlier};
 use crate::registry::decide::VersionName;
-use crate::registry::{Error, Registry};
+use crate::registry::{Error, Registry, candidate};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
@@ -38,18 +37,16 @@ pub(super) async fn with_all(
     Sent(sent): Sent<candidate::Sent>,
 ) -> Result<Json<Verdict>, Error> {
     let subject = request::subject(subject)?;
-    registry.read(|state| {
-        let candidate = sent.parse(state)?;
-        let live = state
-            .subject(&subject)
-            .into_iter()
-            .flat_map(|known| known.versions(false));
-        let live: Vec<(u32, &Content)> = live
-            .map(|(number, version)| (number, version.content.as_ref()))
-            .collect();
-        let found = conflicts(state, &subject, &candidate, &live, state.level(&subject))?;
-        Ok(Verdict::of(found, &params))
-    })
+    let (unparsed, level, earlier) = registry.read(|state| {
+        let level = state.level(&subject);
+        let known = state.subject(&subject);
+        let live = known.into_iter().flat_map(|known| known.versions(false));
+        Ok((sent.resolve(state)?, level, earlier(state, level, live)?))
+    })?;
+    let found = registry
+        .compute(move || conflicts(&unparsed.parse()?, &earlier, level))
+        .await??;
+    Ok(Verdict::of(found, &params))
 }
 
 pub(super) async fn with_one(
@@ -60,21 +57,22 @@ pub(super) async fn with_one(
     Sent(sent): Sent<candidate::Sent>,
 ) -> Result<Json<Verdict>, Error> {
     let (subject, version) = (request::subject(subject)?, VersionName::parse(&version)?);
-    registry.read(|state| {
-        let candidate = sent.parse(state)?;
+    let (unparsed, level, earlier) = registry.read(|state| {
+        let level = state.level(&subject);
         let version = match (find(state, &subject, version, false), version) {
-            (Ok((number, found)), _) => Some((number, found.content.as_ref())),
+            (Ok(found), _) => Some(found),
             // The latest of nothing asks nothing of a schema.
             (Err(_), VersionName::Latest) => None,
             (Err(error), VersionName::Number(_)) => return Err(error),
         };
-        let found = conflicts(
-            state,
-            &subject,
-            &candidate,
-            version.as_slice(),
-            state.level(&subject),
-        )?;
-        Ok(Verdict::of(found, &params))
-    })
+        Ok((
+            sent.resolve(state)?,
+            level,
+            earlier(state, level, version.into_iter())?,
+        ))
+    })?;
+    let found = registry
+        .compute(move || conflicts(&unparsed.parse()?, &earlier, level))
+        .await??;
+    Ok(Verdict::of(found, &params))
 }

@@ -40,13 +40,17 @@ pub(super) async fn look_up(
 ) -> Result<Json<Registered>, Error> {
     let subject = request::subject(subject)?;
     let deleted = params.flag("deleted");
-    registry.read(|state| {
-        let known = state
-            .subject(&subject)
-            .filter(|known| known.versions(deleted).next().is_some());
+    let unparsed = registry.read(|state| {
+        let known = state.subject(&subject);
+        let known = known.filter(|known| known.versions(deleted).next().is_some());
         known.ok_or_else(|| Error::subject_not_found(&subject))?;
-        let candidate = sent.parse(state)?;
-        let found = state.find(&subject, candidate.content.identity(), deleted);
+        sent.resolve(state)
+    })?;
+    let identity = registry
+        .compute(move || Ok(unparsed.parse()?.content.identity()))
+        .await??;
+    registry.read(|state| {
+        let found = state.find(&subject, identity, deleted);
         let (number, version) = found.ok_or_else(Error::schema_not_found)?;
         Ok(Json(Registered::of(&subject, number, version)))
     })
