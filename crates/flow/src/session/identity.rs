@@ -146,3 +146,57 @@ impl Identities {
         self.list.retain(|identity| Some(identity.producer_id) == own);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(epoch: i16, base_sequence: i32, count: i32) -> Stamp {
+        Stamp {
+            producer_id: 7,
+            epoch,
+            base_sequence,
+            count,
+        }
+    }
+
+    #[test]
+    fn sequences_are_given_once_and_wrap() {
+        let mut identities = Identities::default();
+        identities.learn(stamp(0, i32::MAX - 2, 2));
+        assert_eq!(identities.stamp(7, 3), Some(stamp(0, i32::MAX, 3)));
+        assert_eq!(identities.stamp(7, 1), Some(stamp(0, 2, 1)));
+    }
+
+    #[test]
+    fn the_next_epoch_begins_at_sequence_zero_and_is_not_established() {
+        let (mut identities, at) = (Identities::default(), Timestamp::from_millis(5));
+        identities.learn(stamp(0, 0, 4));
+        identities.establish(stamp(0, 0, 4), at);
+        assert!(identities.is_established(stamp(0, 4, 1), at, Duration::ZERO));
+        assert_eq!(identities.raise(7), Some(7));
+        assert_eq!(identities.stamp(7, 1), Some(stamp(1, 0, 1)));
+        assert!(!identities.is_established(stamp(1, 0, 1), at, Duration::ZERO));
+        identities.establish(stamp(0, 0, 4), at);
+        assert!(!identities.is_established(stamp(1, 0, 1), at, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_stamp_of_an_older_epoch_teaches_nothing() {
+        let mut identities = Identities::default();
+        identities.learn(stamp(3, 0, 1));
+        identities.learn(stamp(2, 8, 1));
+        assert_eq!(identities.stamp(7, 1), Some(stamp(3, 1, 1)));
+    }
+
+    #[test]
+    fn used_up_epochs_go_over_to_the_own_producer_id_or_to_a_new_one() {
+        let mut identities = Identities::default();
+        identities.learn(stamp(i16::MAX, 0, 1));
+        assert_eq!(identities.raise(7), None);
+        assert_eq!(identities.ask(), Some(None));
+        assert_eq!(identities.ask(), None);
+        identities.take_own(9);
+        assert_eq!(identities.raise(7), Some(9));
+    }
+}

@@ -127,3 +127,17 @@ fn when_the_epochs_are_used_up_a_new_producer_goes_on() {
          stamped 1 -> send 2 9/1/0! a",
     );
 }
+
+#[test]
+fn when_its_own_epochs_are_used_up_the_process_asks_for_another_producer_id() {
+    check(
+        "recovered 0 1
+         producer 9
+         leader -> read 0
+         read 0 a 9/32767/3 -> send 1 9/32767/3 a
+         answer 1 code 45 -> search 1 a from start
+         found 1 - -> ask
+         producer 11 -> stamp 1 0+1:11/1/0!
+         stamped 1 -> send 2 11/1/0! a",
+    );
+}
