@@ -171,6 +171,10 @@ fn decode<T: Serialize + DeserializeOwned>(c: &mut Criterion, set: &Set<T>) {
 }
 
 fn all(c: &mut Criterion) {
+    assert_eq!(
+        contract(ORDER).encode(&order()).unwrap().get().content().len(),
+        190
+    );
     let order = Set::<Order>::new("190-byte order", ORDER, vec![order()], by_hand::order);
     let invoices = Set::<Invoice>::new("512 invoices", INVOICE, invoices(), by_hand::invoice);
     validate(c, &order);

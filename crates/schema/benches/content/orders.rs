@@ -91,7 +91,7 @@ pub(crate) fn order() -> Order {
         weight: 12.75,
         street: "221B Baker Street, Marylebone".to_owned(),
         city: "London NW1 6XE".to_owned(),
-        note: Some("leave with the neighbours at 219".to_owned()),
+        note: Some("leave with the neighbours, at 219B".to_owned()),
     }
 }
 

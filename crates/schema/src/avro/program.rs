@@ -109,6 +109,11 @@ impl Symbols {
     }
 
     pub(super) fn find(&self, symbol: &str) -> Option<u32> {
+        // Few symbols are compared faster than hashed.
+        if self.symbols.len() <= 8 {
+            let index = self.symbols.iter().position(|own| own == symbol)?;
+            return u32::try_from(index).ok();
+        }
         self.index.get(symbol).copied()
     }
 }

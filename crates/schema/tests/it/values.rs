@@ -330,6 +330,8 @@ fn unions_are_plain_where_they_can_be() {
         r#"["string",{"type":"record","name":"R","fields":[{"name":"string","type":"string"}]}]"#;
     check(look_alike, r#"{"R":{"string":"a"}}"#, r#"{"R":{"string":"a"}}"#);
     check(look_alike, r#"{"string":"a"}"#, r#""a""#);
+    let second = r#"["int",{"type":"record","name":"R","fields":[{"name":"x","type":"int"},{"name":"int","type":"int"}]}]"#;
+    bad(second, r#"{"x":1,"int":2}"#, Ambiguous);
 }
 
 #[test]
