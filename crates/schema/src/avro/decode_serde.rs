@@ -40,11 +40,13 @@ struct At<'r, 'c, 'b> {
 }
 
 impl<'r> At<'r, '_, '_> {
+    #[inline]
     fn step(&self) -> &'r ReadStep {
         self.program.step(self.id)
     }
 
     /// Reads the writer's choice of a branch, so that the step is no longer a union of the writer.
+    #[inline]
     fn settle(mut self) -> Result<Self, Violation> {
         while let ReadStep::Union(branches) = self.step() {
             self.id = self.cursor.branch(branches)?;
@@ -53,6 +55,7 @@ impl<'r> At<'r, '_, '_> {
     }
 
     /// Goes inside a union of the reader, too.
+    #[inline]
     fn inside(self) -> Result<Self, Violation> {
         let mut at = self.settle()?;
         while let ReadStep::Branch(branch) = at.step() {
@@ -62,6 +65,7 @@ impl<'r> At<'r, '_, '_> {
         Ok(at)
     }
 
+    #[inline]
     fn is_null(&self) -> bool {
         let inner = match self.step() {
             ReadStep::Branch(branch) => self.program.step(branch.step),
@@ -350,6 +354,7 @@ struct Fields<'r, 'c, 'b> {
 
 impl<'r> Fields<'r, '_, '_> {
     /// Reads past fields that the reader does not have; gives the name of the next that it has.
+    #[inline]
     fn name(&mut self) -> Result<Option<&'r str>, Violation> {
         while let Some(field) = self.record.fields.get(self.next) {
             if field.wanted {

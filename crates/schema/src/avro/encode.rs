@@ -67,6 +67,7 @@ impl<'p> Encoder<'p> {
     }
 
     /// Goes one level deeper; each [`Encoder::ascend`] undoes one.
+    #[inline]
     fn descend(&mut self) -> Result<(), Violation> {
         self.depth += 1;
         if self.depth > self.limits.depth_max {
@@ -76,10 +77,12 @@ impl<'p> Encoder<'p> {
         self.check_size()
     }
 
+    #[inline]
     fn ascend(&mut self) {
         self.depth = self.depth.saturating_sub(1);
     }
 
+    #[inline]
     fn check_size(&self) -> Result<(), Violation> {
         if self.out.len() > self.limits.content_bytes_max {
             let message = format!("encoded larger than {} bytes", self.limits.content_bytes_max);
@@ -98,6 +101,7 @@ impl<'p> Encoder<'p> {
     }
 
     /// Writes a value without parts, through the union's branch if the type is one.
+    #[inline]
     pub(super) fn scalar(&mut self, ty: TypeId, given: Given<'_>) -> Result<(), Violation> {
         match self.program.step(ty) {
             Step::Scalar(scalar) => scalar::put(*scalar, given, &mut self.out),
@@ -209,6 +213,7 @@ impl<'p> Encoder<'p> {
     }
 
     /// Makes room for the field called `name`; gives its index and type. Its value is written next.
+    #[inline]
     pub(super) fn open_field(
         &mut self,
         record: &mut OpenRecord,
@@ -317,6 +322,7 @@ impl<'p> Encoder<'p> {
     }
 
     /// Before each item; gives its index.
+    #[inline]
     pub(super) fn open_item(&mut self, block: &mut OpenBlock) -> Result<usize, Violation> {
         block.count += 1;
         self.empty_left = self.empty_left.checked_sub(block.empty_weight).ok_or_else(|| {

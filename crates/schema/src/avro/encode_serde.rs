@@ -48,6 +48,7 @@ impl<'e, 'p> At<'e, 'p> {
         }
     }
 
+    #[inline]
     fn scalar(self, given: Given<'_>) -> Result<(), Violation> {
         match given {
             Given::Text(text) if self.number => self.encoder.scalar(self.ty, Given::Literal(text)),
@@ -55,6 +56,7 @@ impl<'e, 'p> At<'e, 'p> {
         }
     }
 
+    #[inline]
     fn step(&self) -> &'p Step {
         self.encoder.program.step(self.ty)
     }
@@ -194,6 +196,7 @@ enum Parts<'p> {
 }
 
 impl Object<'_, '_> {
+    #[inline]
     fn member<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Violation> {
         match &mut self.parts {
             Parts::Record { fields, record } => {

@@ -209,6 +209,7 @@ impl Program {
         }
     }
 
+    #[inline]
     pub(super) fn step(&self, id: TypeId) -> &Step {
         self.steps.get(id.index()).unwrap_or(&Step::Scalar(Scalar::Null))
     }

@@ -90,6 +90,7 @@ impl<'a> Cursor<'a> {
         self.depth_left += 1;
     }
 
+    #[inline]
     pub(super) fn long(&mut self) -> Result<i64, Violation> {
         let (value, rest) = varint::get(self.bytes).map_err(|bad| match bad {
             varint::Bad::Truncated => truncated("an integer"),
@@ -102,6 +103,7 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: usize, what: &str) -> Result<&'a [u8], Violation> {
         let (taken, rest) = self
             .bytes
@@ -111,6 +113,7 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn counted(&mut self, what: &str) -> Result<&'a [u8], Violation> {
         let length = self.long()?;
         let length = usize::try_from(length)
@@ -118,6 +121,7 @@ impl<'a> Cursor<'a> {
         self.take(length, what)
     }
 
+    #[inline]
     pub(super) fn text(&mut self, what: &str) -> Result<&'a str, Violation> {
         let bytes = self.counted(what)?;
         std::str::from_utf8(bytes).map_err(|error| {
@@ -129,6 +133,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Before each item: whether there is one.
+    #[inline]
     pub(super) fn item(&mut self, block: &mut Block, empty_weight: usize) -> Result<bool, Violation> {
         if block.done {
             return Ok(false);
@@ -173,6 +178,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The step of the branch that was written.
+    #[inline]
     pub(super) fn branch(&mut self, branches: &[ReadId]) -> Result<ReadId, Violation> {
         let index = self.long()?;
         let branch = usize::try_from(index).ok().and_then(|index| branches.get(index));
@@ -182,6 +188,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    #[inline]
     pub(super) fn symbol<'p>(
         &mut self,
         name: &str,
@@ -202,6 +209,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a value without parts and checks it by the writer's type; gives it in the reader's meaning.
+    #[inline]
     pub(super) fn scalar(&mut self, wire: Scalar, form: Scalar) -> Result<Taken<'a>, Violation> {
         match wire {
             Scalar::Null => Ok(Taken::Null),
@@ -281,6 +289,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// Bytes in the meaning that the reader gives them.
+#[inline]
 fn given_bytes(bytes: &[u8], form: Scalar) -> Result<Taken<'_>, Violation> {
     let unreadable = || {
         let message = format!("{} bytes were written that are no {}", bytes.len(), form.name());

@@ -92,6 +92,7 @@ impl ReadBranch {
 impl ReadProgram {
     pub(super) const ROOT: ReadId = ReadId(0);
 
+    #[inline]
     pub(super) fn step(&self, id: ReadId) -> &ReadStep {
         self.steps.get(id.0 as usize).unwrap_or(&ReadStep::Scalar {
             wire: Scalar::Null,
