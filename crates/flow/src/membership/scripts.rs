@@ -308,6 +308,40 @@ fn a_member_whose_name_is_taken_ends() {
 }
 
 #[test]
+fn what_cannot_be_mended_ends_the_member_and_the_rest_is_tried_again() {
+    for (code, ends, alarms) in [
+        (23, true, 0),
+        (26, true, 0),
+        (24, true, 0),
+        (30, false, 1),
+        (81, false, 1),
+        (14, false, 0),
+    ] {
+        let mut script = Script::new(|_| {});
+        script.find(1);
+        let mut alarmed = 0;
+        for _ in 0..3 {
+            script.answer(joins, Reply::Refused(code));
+            alarmed += script
+                .orders
+                .iter()
+                .filter(|order| **order == Order::Alarm { code })
+                .count();
+            let closed = script
+                .orders
+                .iter()
+                .any(|order| matches!(order, Order::Closed(Some(_))));
+            assert_eq!(closed, ends, "code {code}");
+            if ends {
+                break;
+            }
+            script.pass(MS * 250);
+        }
+        assert_eq!(alarmed, alarms, "code {code}");
+    }
+}
+
+#[test]
 fn the_leader_divides_anew_when_a_topic_grows_and_not_when_it_hides_once() {
     let mut script = Script::new(|settings| settings.heartbeat_interval = Duration::from_secs(1_000));
     let describes = |order: &Order| match order {
