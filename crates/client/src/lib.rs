@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
+pub mod consume;
 pub mod publish;
 pub mod schema_cache;
 
 pub use config::{Config, EventType, NewTopics, Subject, Version};
+pub use consume::{Consumer, Failure, Received};
 pub use evenkeel_broker::Kafka;
 pub use evenkeel_event::{Event, EventId, TopicName};
 pub use publish::{Lane, LetterPlace, PublishError, Publisher, Receipt};

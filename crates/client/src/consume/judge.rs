@@ -12,7 +12,8 @@ use evenkeel_schema::wire::{self, SchemaId, SchemaRef, VALUE_SCHEMA_HEADER};
 use evenkeel_schema::{Contract, Violation};
 
 use super::Received;
-use super::contracts::{ContractError, Contracts};
+use crate::publish::Publisher;
+use crate::schema_cache::SchemaError;
 
 /// Most schemas whose readers are kept; beyond it they are compiled anew each time.
 const READERS_MAX: usize = 10_000;
@@ -20,7 +21,7 @@ const READERS_MAX: usize = 10_000;
 /// Judges records by the schemas that they name.
 #[derive(Debug)]
 pub(super) struct Judge {
-    contracts: Arc<dyn Contracts>,
+    schemas: Publisher,
     /// The schemas with which the application reads, by the full name of the record.
     wanted: HashMap<String, Arc<Schema>>,
     readers: Mutex<HashMap<SchemaId, (Arc<Contract>, Arc<Reader>)>>,
@@ -47,15 +48,27 @@ pub(super) struct Wrong {
 }
 
 impl Judge {
-    pub(super) fn new(contracts: Arc<dyn Contracts>, wanted: impl IntoIterator<Item = Arc<Schema>>) -> Self {
-        let wanted = wanted.into_iter().map(|schema| (schema.root().fullname().to_owned(), schema)).collect();
-        Self { contracts, wanted, readers: Mutex::default() }
+    pub(super) fn new(schemas: Publisher, wanted: impl IntoIterator<Item = Arc<Schema>>) -> Self {
+        let wanted = wanted
+            .into_iter()
+            .map(|schema| (schema.root().fullname().to_owned(), schema))
+            .collect();
+        Self {
+            schemas,
+            wanted,
+            readers: Mutex::default(),
+        }
     }
 
     /// Judges one record of `partition`.
     pub(super) async fn judge(&self, partition: &TopicPartition, record: &Raw) -> Judgement {
         let Some(value) = &record.value else {
-            return wrong(Code::Unframed, Stage::Frame, "the record has no value".to_owned(), None);
+            return wrong(
+                Code::Unframed,
+                Stage::Frame,
+                "the record has no value".to_owned(),
+                None,
+            );
         };
         let header = record.header(VALUE_SCHEMA_HEADER);
         let framed = match wire::read(value, header) {
@@ -68,10 +81,11 @@ impl Judge {
         };
         let (contract, reader) = match self.reader(id).await {
             Ok(found) => found,
-            Err(ContractError::Unknown(message)) => {
-                return wrong(Code::UnknownSchemaId, Stage::Decode, message, Some(id));
+            // Only what the registry says does not exist is dead-lettered (invariant **told-apart**).
+            Err(error) if error.is_unknown() => {
+                return wrong(Code::UnknownSchemaId, Stage::Decode, error.to_string(), Some(id));
             }
-            Err(ContractError::Unavailable(message)) => return Judgement::Undecided(message),
+            Err(error) => return Judgement::Undecided(error.to_string()),
         };
         if let Err(violation) = contract.check_content(&framed.content) {
             return wrong(code(&violation), Stage::Validate, violation.to_string(), Some(id));
@@ -90,11 +104,11 @@ impl Judge {
         }))
     }
 
-    async fn reader(&self, id: SchemaId) -> Result<(Arc<Contract>, Arc<Reader>), ContractError> {
+    async fn reader(&self, id: SchemaId) -> Result<(Arc<Contract>, Arc<Reader>), SchemaError> {
         if let Some(found) = self.lock().get(&id) {
             return Ok(found.clone());
         }
-        let contract = self.contracts.by_id(id).await?;
+        let contract = self.schemas.schemas().by_id(id).await?;
         let written = contract.schema();
         let wanted = self.wanted.get(written.root().fullname()).unwrap_or(written);
         let reader = Arc::new(contract.reader(wanted));
@@ -112,7 +126,12 @@ impl Judge {
 
 fn wrong(code: Code, stage: Stage, message: String, schema_id: Option<SchemaId>) -> Judgement {
     let schema_id = schema_id.and_then(|id| u32::try_from(id.0).ok());
-    Judgement::Wrong(Wrong { code, stage, message, schema_id })
+    Judgement::Wrong(Wrong {
+        code,
+        stage,
+        message,
+        schema_id,
+    })
 }
 
 /// Bytes that end early or go on are undecodable; a value that the schema excludes violates it.
@@ -146,7 +165,11 @@ impl Raw {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|header| header.name == name)?.value.as_deref()
+        self.headers
+            .iter()
+            .find(|header| header.name == name)?
+            .value
+            .as_deref()
     }
 
     /// The event's id, where the producer gave one that can be one.

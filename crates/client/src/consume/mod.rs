@@ -10,11 +10,9 @@
 //! partition (**no-poison**); while the registry or every place for letters is out, the partition waits
 //! (**told-apart**); a partition that was lost is neither worked on nor committed any more.
 
-mod contracts;
 mod counts;
 mod handler;
 mod judge;
-mod letters;
 mod partitions;
 mod received;
 mod worker;
@@ -22,7 +20,6 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_broker::Cluster;
 use evenkeel_broker::group::{self, Event, GroupError};
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::{Clock, SystemClock};
@@ -32,11 +29,11 @@ use evenkeel_schema::avro::Schema;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use contracts::{ContractError, Contracts, Lookup};
 pub use counts::Counts;
 pub use handler::{Failure, Handler, Handling};
 use judge::Judge;
-pub use letters::{Letters, Writing};
+
+use crate::publish::Publisher;
 use partitions::Partitions;
 pub use received::Received;
 
@@ -82,7 +79,7 @@ struct Shared {
     letter_topic: TopicName,
     judge: Judge,
     handler: Box<dyn Handler>,
-    letters: Arc<dyn Letters>,
+    publisher: Publisher,
     retry: Policy,
     clock: Box<dyn Clock>,
     counts: Arc<Counts>,
@@ -90,18 +87,16 @@ struct Shared {
 
 impl Consumer {
     /// Joins `group` and gives the events of `topics` to `handler`. What cannot be handled goes to
-    /// `<group>.consume.dlt` through `letters`.
+    /// `<group>.consume.dlt` by `publisher`, whose cluster, schemas and standby store it shares.
     ///
     /// Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When the group's name makes no valid name for its dead-letter topic.
     pub fn start(
-        cluster: &Cluster,
+        publisher: &Publisher,
         group: &str,
         topics: Vec<TopicName>,
-        contracts: Arc<dyn Contracts>,
-        letters: Arc<dyn Letters>,
         options: Options,
         handler: impl Handler,
     ) -> Result<Self, NameError> {
@@ -109,15 +104,15 @@ impl Consumer {
         let shared = Arc::new(Shared {
             group: group.to_owned(),
             letter_topic: TopicName::consume_letters(group)?,
-            judge: Judge::new(contracts, options.readers),
+            judge: Judge::new(publisher.clone(), options.readers),
             handler: Box::new(handler),
-            letters,
+            publisher: publisher.clone(),
             retry: options.retry,
             clock: Box::new(SystemClock::default()),
             counts: Arc::clone(&counts),
         });
         let stop = CancellationToken::new();
-        let consumer = group::Consumer::join(cluster, group, topics, options.group);
+        let consumer = group::Consumer::join(publisher.cluster(), group, topics, options.group);
         let partitions = Partitions::new(shared, consumer.control(), options.inbox_window);
         let task = tokio::spawn(run(consumer, partitions, stop.clone()));
         Ok(Self { stop, task, counts })
@@ -133,9 +128,9 @@ impl Consumer {
     ///
     /// # Errors
     /// When the group had refused this member for good.
-    pub async fn stop(self) -> Result<(), GroupError> {
+    pub async fn stop(mut self) -> Result<(), GroupError> {
         self.stop.cancel();
-        match self.task.await {
+        match (&mut self.task).await {
             Ok(outcome) => outcome,
             Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
             // The runtime is shutting down: there is nothing left to stop.
@@ -185,9 +180,16 @@ async fn take(partitions: &mut Partitions, event: Event) {
             partitions.give(&claim, worker::Work::Delivery(delivery)).await;
         }
         Event::Skipped { claim, unreadable } => {
-            partitions.give(&claim, worker::Work::Unreadable(unreadable)).await;
+            partitions
+                .give(&claim, worker::Work::Unreadable(unreadable))
+                .await;
         }
-        Event::Moved { claim, from, to, cause } => {
+        Event::Moved {
+            claim,
+            from,
+            to,
+            cause,
+        } => {
             tracing::warn!(partition = %claim.partition, from, to, ?cause, "reading goes on elsewhere");
             partitions.move_to(claim, to).await;
         }

@@ -36,7 +36,13 @@ struct AtWork {
 
 impl Partitions {
     pub(super) fn new(shared: Arc<Shared>, control: Control, inbox_window: usize) -> Self {
-        Self { shared, control, inbox_window, at_work: HashMap::new(), commit: None }
+        Self {
+            shared,
+            control,
+            inbox_window,
+            at_work: HashMap::new(),
+            commit: None,
+        }
     }
 
     pub(super) fn assign(&mut self, claims: Vec<Claim>) {
@@ -58,7 +64,13 @@ impl Partitions {
             inbox: Inbox::new(self.inbox_window),
             progress: Progress::new(position, 1),
         };
-        AtWork { work, line, stop, task: tokio::spawn(worker.run(receiver)), committed: None }
+        AtWork {
+            work,
+            line,
+            stop,
+            task: tokio::spawn(worker.run(receiver)),
+            committed: None,
+        }
     }
 
     /// Gives work to the claim's worker. Work of a claim that has ended is dropped: its next owner gets it.
@@ -89,8 +101,11 @@ impl Partitions {
         if self.commit.as_ref().is_some_and(|commit| !commit.is_finished()) {
             return;
         }
-        let marks: Vec<(Claim, Mark)> =
-            self.at_work.iter_mut().filter_map(|(claim, at_work)| Some((claim.clone(), at_work.news()?))).collect();
+        let marks: Vec<(Claim, Mark)> = self
+            .at_work
+            .iter_mut()
+            .filter_map(|(claim, at_work)| Some((claim.clone(), at_work.news()?)))
+            .collect();
         if !marks.is_empty() {
             self.commit = Some(tokio::spawn(commit(self.control.clone(), marks)));
         }
@@ -134,7 +149,10 @@ impl Partitions {
 
 impl AtWork {
     fn news(&mut self) -> Option<Mark> {
-        let finished = self.line.finished().filter(|finished| self.committed != Some(*finished));
+        let finished = self
+            .line
+            .finished()
+            .filter(|finished| self.committed != Some(*finished));
         if finished.is_some() {
             self.committed = finished;
         }

@@ -20,7 +20,10 @@ use super::judge::{Judgement, Raw, Wrong};
 use super::{Received, Shared};
 
 /// Waits while the registry or every place for letters is out.
-const OUTAGE: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+const OUTAGE: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(5),
+};
 
 /// What a partition's worker is given.
 pub(super) enum Work {
@@ -124,7 +127,12 @@ impl Worker {
                 if let Some((code, attempts, failure)) = self.handled(&event).await? {
                     let message = failure.message().to_owned();
                     let schema_id = u32::try_from(event.schema_id.0).ok();
-                    let wrong = Wrong { code, stage: Stage::Handle, message, schema_id };
+                    let wrong = Wrong {
+                        code,
+                        stage: Stage::Handle,
+                        message,
+                        schema_id,
+                    };
                     self.dead_letter(raw, wrong, attempts).await?;
                 }
                 if let Some(id) = id {
@@ -164,7 +172,9 @@ impl Worker {
                     self.shared.counts.handled();
                     return Ok(None);
                 }
-                Err(failure @ Failure::Never(_)) => return Ok(Some((Code::HandlerRejected, attempts, failure))),
+                Err(failure @ Failure::Never(_)) => {
+                    return Ok(Some((Code::HandlerRejected, attempts, failure)));
+                }
                 Err(failure) => match self.shared.retry.after(attempts, rand::random()) {
                     Decision::GiveUp => return Ok(Some((Code::HandlerFailed, attempts, failure))),
                     Decision::Retry(wait) => self.wait(wait).await?,
@@ -175,8 +185,12 @@ impl Worker {
 
     /// A handler that panics has failed as one that returns an error: it stops no partition (invariant **no-poison**).
     async fn call(&self, event: &Received) -> Result<(), Failure> {
-        let handling = std::panic::AssertUnwindSafe(async { self.shared.handler.handle(event.clone()).await });
-        handling.catch_unwind().await.unwrap_or_else(|_| Err(Failure::Again("the handler panicked".to_owned())))
+        let handling =
+            std::panic::AssertUnwindSafe(async { self.shared.handler.handle(event.clone()).await });
+        handling
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(Failure::Again("the handler panicked".to_owned())))
     }
 
     async fn set_aside(&mut self, unreadable: Unreadable) -> Result<(), Stopped> {
@@ -191,7 +205,12 @@ impl Worker {
             "offsets {} to {}: {}",
             unreadable.base_offset, unreadable.last_offset, unreadable.reason
         );
-        let wrong = Wrong { code: Code::UnreadableBatch, stage: Stage::Frame, message, schema_id: None };
+        let wrong = Wrong {
+            code: Code::UnreadableBatch,
+            stage: Stage::Frame,
+            message,
+            schema_id: None,
+        };
         self.progress.delivered(raw.offset);
         self.dead_letter(&raw, wrong, 1).await?;
         self.progress.finished(raw.offset);
@@ -218,13 +237,18 @@ impl Worker {
             schema_id: wrong.schema_id,
             delivery_count: deliveries,
         };
-        let kept = raw.headers.iter().filter(|header| header.name != headers::POSSIBLE_DOUBLE).cloned().collect();
+        let kept = raw
+            .headers
+            .iter()
+            .filter(|header| header.name != headers::POSSIBLE_DOUBLE)
+            .cloned()
+            .collect();
         let topic = self.shared.letter_topic.clone();
         let letter = Letter::new(topic, raw.key.clone(), raw.value.clone(), kept, &origin, &cause);
         let mut failures = 0;
-        while let Err(reason) = self.shared.letters.write(letter.clone()).await {
+        while let Err(error) = self.shared.publisher.publish_letter(letter.clone()).await {
             failures += 1;
-            tracing::warn!(%partition, offset = raw.offset, reason, "the dead letter is in no durable place yet; the partition waits");
+            tracing::warn!(%partition, offset = raw.offset, %error, "the dead letter is in no durable place yet; the partition waits");
             self.wait(OUTAGE.wait(failures, rand::random())).await?;
         }
         self.shared.counts.dead_lettered();

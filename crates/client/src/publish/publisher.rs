@@ -7,7 +7,7 @@ use bytes::Bytes;
 use evenkeel_broker::Cluster;
 use evenkeel_event::clock::{Clock, SystemClock};
 use evenkeel_event::topic::NameError;
-use evenkeel_event::{Code, Event, Record, TopicName};
+use evenkeel_event::{Code, Event, Letter, Record, TopicName};
 use evenkeel_flow::session::Settings;
 use evenkeel_schema::{Contract, Payload, Valid, Violation};
 use evenkeel_store::{DiskStandby, Kind, Standby, Stats};
@@ -41,6 +41,7 @@ pub struct Publisher {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    cluster: Cluster,
     schemas: SchemaCache,
     store: Arc<dyn Standby>,
     application: String,
@@ -121,7 +122,7 @@ impl Publisher {
         let (commands, received) = mpsc::channel(4);
         let engine = Engine::new(Parts {
             shared: shared.clone(),
-            cluster,
+            cluster: cluster.clone(),
             store: store.clone(),
             settings: Settings {
                 out_after: config.out_after,
@@ -138,6 +139,7 @@ impl Publisher {
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
+                cluster,
                 schemas,
                 store,
                 application: config.application,
@@ -200,6 +202,25 @@ impl Publisher {
         let encoded = contract.encode(data);
         let json = || serde_json::to_vec(data).unwrap_or_default().into();
         self.enter(event, &contract, encoded, json).await
+    }
+
+    /// Writes a dead letter durably: on its topic, or in the standby store bound for it.
+    ///
+    /// # Errors
+    /// When nothing durable is known to have it; see [`PublishError::may_have_landed`].
+    pub async fn publish_letter(&self, letter: Letter) -> Result<Receipt, PublishError> {
+        let shared = &self.inner.shared;
+        let topic = letter.record().topic.clone();
+        let bytes = letter.record().payload_bytes() + RECORD_OVERHEAD_BYTES;
+        shared.take_room(&topic, bytes).await?;
+        let (fates, index) = letter::enter(shared, &topic, letter, bytes)?;
+        fates.of(index).await
+    }
+
+    /// The cluster that it publishes to.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
     }
 
     /// What is parked.
