@@ -41,6 +41,8 @@ pub(crate) enum Command {
     /// List, show, create and delete topics.
     #[command(subcommand)]
     Topic(commands::topic::Verb),
+    /// Publish events from standard input, one JSON object a line, and print one receipt a line.
+    Publish(commands::publish::Options),
     /// Print what lies on a topic, decoded.
     Tail(commands::tail::Options),
     /// Read and change contracts in the registry.

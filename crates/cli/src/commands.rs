@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod publish;
 pub(crate) mod schema;
 pub(crate) mod tail;
 pub(crate) mod topic;
@@ -22,6 +23,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
         Command::Broker(options) => wait(broker::run(options, &settings()?)),
         Command::Topic(verb) => wait(topic::run(verb, arguments.global.output, &settings()?)),
         Command::Tail(options) => wait(tail::run(options, arguments.global.output, &settings()?)),
+        Command::Publish(options) => wait(publish::run(options, &settings()?)),
         Command::Schema(verb) => schema::run(verb, arguments.global.output, &settings()?),
         Command::Config(verb) => config::run(verb, arguments.global.output, settings),
         Command::Completions(shell) => completions::run(&shell),

@@ -13,12 +13,8 @@ pub(crate) async fn cluster(settings: &Settings) -> Result<Cluster> {
         .context("Kafka cannot be used (kafka.brokers says where it is)")
 }
 
-/// Prepares access without waiting for the cluster, for those who can live without it.
-pub(crate) fn cluster_later(settings: &Settings) -> Result<Cluster> {
-    Cluster::new(kafka(&settings.kafka)).context("the [kafka] settings cannot be used")
-}
-
-fn kafka(settings: &config::Kafka) -> Kafka {
+/// How to reach the cluster, in the broker crate's words.
+pub(crate) fn kafka(settings: &config::Kafka) -> Kafka {
     let mut kafka = Kafka::default();
     kafka.brokers.clone_from(&settings.brokers);
     kafka.client_id.clone_from(&settings.client_id);

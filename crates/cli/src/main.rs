@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod output;
 mod registry;
+mod sdk;
 
 use std::process::ExitCode;
 

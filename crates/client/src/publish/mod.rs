@@ -20,5 +20,5 @@ mod ticket;
 mod topic;
 mod topic_line;
 
-pub use publisher::{Publisher, StartError};
+pub use publisher::{Pending, Publisher, StartError};
 pub use receipt::{Lane, LetterPlace, PublishError, Receipt};

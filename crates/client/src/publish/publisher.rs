@@ -67,9 +67,9 @@ pub enum StartError {
     Schemas(#[from] SchemaError),
 }
 
-/// An event that was put on its way.
+/// An event that was put on its way, behind those that were before it. Dropping this does not take it back.
 #[derive(Debug)]
-struct OnItsWay {
+pub struct Pending {
     fates: Arc<Fates>,
     index: u32,
     /// What is wrong with it, for a letter.
@@ -161,10 +161,7 @@ impl Publisher {
         event: &Event,
         data: &T,
     ) -> Result<Receipt, PublishError> {
-        let contract = self.contract(event).await?;
-        let encoded = contract.encode(data);
-        let json = || serde_json::to_vec(data).unwrap_or_default().into();
-        self.enter(event, &contract, encoded, json).await?.receipt().await
+        self.begin(event, data).await?.receipt().await
     }
 
     /// Publishes an event whose data is given as JSON. See [`Publisher::publish`].
@@ -172,10 +169,33 @@ impl Publisher {
     /// # Errors
     /// When nothing durable is known to have it; see [`PublishError::may_have_landed`].
     pub async fn publish_json(&self, event: &Event, json: &[u8]) -> Result<Receipt, PublishError> {
+        self.begin_json(event, json).await?.receipt().await
+    }
+
+    /// Puts an event on its way without waiting for its receipt. Events begun one after the other keep that order.
+    ///
+    /// # Errors
+    /// When it was not put on its way.
+    pub async fn begin<T: Serialize + ?Sized>(
+        &self,
+        event: &Event,
+        data: &T,
+    ) -> Result<Pending, PublishError> {
+        let contract = self.contract(event).await?;
+        let encoded = contract.encode(data);
+        let json = || serde_json::to_vec(data).unwrap_or_default().into();
+        self.enter(event, &contract, encoded, json).await
+    }
+
+    /// As [`Publisher::begin`], with the data as JSON.
+    ///
+    /// # Errors
+    /// When it was not put on its way.
+    pub async fn begin_json(&self, event: &Event, json: &[u8]) -> Result<Pending, PublishError> {
         let contract = self.contract(event).await?;
         let encoded = contract.encode_json(json);
         let json = || Bytes::copy_from_slice(json);
-        self.enter(event, &contract, encoded, json).await?.receipt().await
+        self.enter(event, &contract, encoded, json).await
     }
 
     /// Publishes events in their order, and waits for all. The results are in the order of the events.
@@ -185,7 +205,7 @@ impl Publisher {
     ) -> Vec<Result<Receipt, PublishError>> {
         let mut entered = Vec::with_capacity(events.len());
         for (event, data) in events {
-            entered.push(self.enter_one(event, data).await);
+            entered.push(self.begin(event, data).await);
         }
         let mut receipts = Vec::with_capacity(entered.len());
         for entered in entered {
@@ -195,13 +215,6 @@ impl Publisher {
             });
         }
         receipts
-    }
-
-    async fn enter_one<T: Serialize>(&self, event: &Event, data: &T) -> Result<OnItsWay, PublishError> {
-        let contract = self.contract(event).await?;
-        let encoded = contract.encode(data);
-        let json = || serde_json::to_vec(data).unwrap_or_default().into();
-        self.enter(event, &contract, encoded, json).await
     }
 
     /// Writes a dead letter durably: on its topic, or in the standby store bound for it.
@@ -273,14 +286,14 @@ impl Publisher {
         contract: &Contract,
         encoded: Result<Valid<Payload>, Violation>,
         json: impl FnOnce() -> Bytes,
-    ) -> Result<OnItsWay, PublishError> {
+    ) -> Result<Pending, PublishError> {
         match encoded {
             Ok(valid) => self.enter_valid(event, &valid).await,
             Err(violation) => self.enter_wrong(event, contract, &violation, json()).await,
         }
     }
 
-    async fn enter_valid(&self, event: &Event, valid: &Valid<Payload>) -> Result<OnItsWay, PublishError> {
+    async fn enter_valid(&self, event: &Event, valid: &Valid<Payload>) -> Result<Pending, PublishError> {
         let shared = &self.inner.shared;
         let value = valid.get().bytes();
         let headers = event.to_headers(CONTENT_TYPE, None);
@@ -295,7 +308,7 @@ impl Publisher {
             bytes,
         };
         let (fates, index) = shared.enter(&shared.topic(&event.topic), &entry)?;
-        Ok(OnItsWay {
+        Ok(Pending {
             fates,
             index,
             wrong: None,
@@ -308,7 +321,7 @@ impl Publisher {
         contract: &Contract,
         violation: &Violation,
         json: Bytes,
-    ) -> Result<OnItsWay, PublishError> {
+    ) -> Result<Pending, PublishError> {
         let inner = &self.inner;
         let cause = violation.to_string();
         let record = Record {
@@ -330,7 +343,7 @@ impl Publisher {
             u32::try_from(contract.id().0).ok(),
         );
         let (fates, index) = letter::enter(&inner.shared, &inner.letters, letter, bytes)?;
-        Ok(OnItsWay {
+        Ok(Pending {
             fates,
             index,
             wrong: Some((Code::SchemaViolation, cause)),
@@ -338,8 +351,12 @@ impl Publisher {
     }
 }
 
-impl OnItsWay {
-    async fn receipt(self) -> Result<Receipt, PublishError> {
+impl Pending {
+    /// Waits until a durable place has the event.
+    ///
+    /// # Errors
+    /// When nothing durable is known to have it; see [`PublishError::may_have_landed`].
+    pub async fn receipt(self) -> Result<Receipt, PublishError> {
         let receipt = self.fates.of(self.index).await;
         let Some((code, cause)) = self.wrong else {
             return receipt;

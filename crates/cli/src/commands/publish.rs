@@ -1,0 +1,301 @@
+//! `evenkeel publish`: events from standard input, one receipt a line.
+
+use std::io::{BufRead as _, Read as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use bytes::Bytes;
+use clap::Args;
+use evenkeel::publish::Pending;
+use evenkeel::{
+    Event, EventId, EventType, LetterPlace, PublishError, Publisher, Receipt, Subject, TopicName,
+};
+use evenkeel_event::clock::{Clock as _, SystemClock, Timestamp};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use crate::config::Settings;
+use crate::exit::Outcome;
+use crate::output::print_line;
+use crate::sdk;
+
+/// Longest line of standard input, bytes.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+/// Lines that are read ahead.
+const LINES_AHEAD: usize = 256;
+/// Events without a receipt.
+const PENDING_MAX: usize = 10_000;
+/// Longest wait at the end for what is on its way.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The topic.
+    topic: TopicName,
+    /// CloudEvents type of lines that name none; without it the topic's name.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Events of TYPE obey the subject <topic>-<RECORD> (TopicRecordNameStrategy); others obey <topic>-value. May be
+    /// repeated.
+    #[arg(long = "event", value_name = "TYPE=RECORD", value_parser = pair)]
+    events: Vec<(String, String)>,
+    /// CloudEvents source; without it the application's name.
+    #[arg(long)]
+    source: Option<String>,
+}
+
+/// A line of standard input.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    key: Option<String>,
+    value: Box<RawValue>,
+    id: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    time: Option<String>,
+}
+
+/// A line of standard output: true and durable when it is printed.
+#[derive(Debug, Serialize)]
+struct Answer {
+    id: Option<String>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_have_landed: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    refused: u64,
+    dead_lettered: u64,
+}
+
+pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome> {
+    let publisher = sdk::publisher(settings, event_types(&options)).await?;
+    let defaults = Defaults {
+        source: options
+            .source
+            .unwrap_or_else(|| format!("/{}", settings.publish.application)),
+        event_type: options.event_type.unwrap_or_else(|| options.topic.to_string()),
+        topic: options.topic,
+    };
+    let tally = publish_all(&publisher, &defaults, read_lines()).await?;
+    if !publisher.close(CLOSE_WITHIN).await {
+        eprintln!("warning: some events got no final answer; publish them again with the same ids");
+    }
+    let parked = publisher
+        .parked()
+        .await
+        .context("the standby store cannot be read")?;
+    if parked.events > 0 {
+        eprintln!(
+            "{} events are parked; they are sent on when Kafka takes them (evenkeel standby drain)",
+            parked.events
+        );
+    }
+    if tally.refused > 0 {
+        bail!("{} events were refused; their lines say why", tally.refused);
+    }
+    Ok(if tally.dead_lettered > 0 {
+        Outcome::Findings
+    } else {
+        Outcome::Fine
+    })
+}
+
+fn event_types(options: &Options) -> Vec<EventType> {
+    let named = options.events.iter().map(|(name, record)| EventType {
+        subject: Subject::TopicRecordName(record.clone()),
+        ..EventType::new(name, options.topic.clone())
+    });
+    named.collect()
+}
+
+/// What a line that does not say otherwise is.
+struct Defaults {
+    topic: TopicName,
+    event_type: String,
+    source: String,
+}
+
+/// Begins events in the order of the lines and prints each receipt as soon as it is known.
+async fn publish_all(
+    publisher: &Publisher,
+    defaults: &Defaults,
+    mut lines: mpsc::Receiver<Result<String>>,
+) -> Result<Tally> {
+    let clock = SystemClock::default();
+    let mut tally = Tally::default();
+    let mut pending = FuturesUnordered::new();
+    let mut open = true;
+    while open || !pending.is_empty() {
+        tokio::select! {
+            Some((id, receipt)) = pending.next() => answer(&mut tally, Some(id), receipt)?,
+            line = lines.recv(), if open && pending.len() < PENDING_MAX => match line {
+                None => open = false,
+                Some(line) => match begin(publisher, defaults, &clock, &line?).await {
+                    Ok((id, begun)) => pending.push(receipt(id, begun)),
+                    Err((id, error)) => {
+                        tally.refused += 1;
+                        print_line(&Answer::refused(id, format!("{error:#}"), None))?;
+                    }
+                },
+            },
+        }
+    }
+    Ok(tally)
+}
+
+async fn receipt(
+    id: EventId,
+    begun: Result<Pending, PublishError>,
+) -> (EventId, Result<Receipt, PublishError>) {
+    match begun {
+        Ok(pending) => (id, pending.receipt().await),
+        Err(error) => (id, Err(error)),
+    }
+}
+
+async fn begin(
+    publisher: &Publisher,
+    defaults: &Defaults,
+    clock: &SystemClock,
+    text: &str,
+) -> Result<(EventId, Result<Pending, PublishError>), (Option<String>, anyhow::Error)> {
+    let line: Line = serde_json::from_str(text).map_err(|error| {
+        (
+            None,
+            anyhow!("the line is no event {{\"key\", \"value\", \"id\"}}: {error}"),
+        )
+    })?;
+    let given = line.id.clone();
+    let event = event(defaults, clock, &line).map_err(|error| (given, error))?;
+    let begun = publisher.begin_json(&event, line.value.get().as_bytes()).await;
+    Ok((event.id, begun))
+}
+
+fn event(defaults: &Defaults, clock: &SystemClock, line: &Line) -> Result<Event> {
+    let id = match &line.id {
+        Some(id) => EventId::new(id)?,
+        None => EventId::v7(clock.now(), rand::random()),
+    };
+    let time = match &line.time {
+        Some(time) => {
+            Timestamp::parse_rfc3339(time).ok_or_else(|| anyhow!("\"{time}\" is no time (RFC 3339)"))?
+        }
+        None => clock.now(),
+    };
+    let event_type = line.event_type.as_ref().unwrap_or(&defaults.event_type);
+    let mut event = Event::new(id, &defaults.source, event_type, time, defaults.topic.clone());
+    event.key = line.key.clone().map(Bytes::from);
+    Ok(event)
+}
+
+fn answer(tally: &mut Tally, id: Option<EventId>, receipt: Result<Receipt, PublishError>) -> Result<()> {
+    let id = id.map(|id| id.to_string());
+    let line = match receipt {
+        Ok(receipt) => {
+            tally.dead_lettered += u64::from(matches!(receipt, Receipt::DeadLettered { .. }));
+            Answer::of(id, receipt)
+        }
+        Err(error) => {
+            tally.refused += 1;
+            Answer::refused(id, error.to_string(), Some(error.may_have_landed()))
+        }
+    };
+    print_line(&line)
+}
+
+impl Answer {
+    fn refused(id: Option<String>, cause: String, may_have_landed: Option<bool>) -> Self {
+        let cause = Some(cause);
+        Self {
+            id,
+            outcome: "refused",
+            topic: None,
+            partition: None,
+            offset: None,
+            cause,
+            may_have_landed,
+        }
+    }
+
+    fn of(id: Option<String>, receipt: Receipt) -> Self {
+        let (outcome, topic, partition, offset, cause) = match receipt {
+            Receipt::Published {
+                topic,
+                partition,
+                offset,
+            } => ("published", topic, Some(partition), offset, None),
+            Receipt::Parked { lane, .. } => ("parked", lane.topic, lane.partition, None, None),
+            Receipt::DeadLettered {
+                cause,
+                at:
+                    LetterPlace::Topic {
+                        topic,
+                        partition,
+                        offset,
+                    },
+                ..
+            } => ("dead-lettered", topic, Some(partition), offset, Some(cause)),
+            Receipt::DeadLettered {
+                cause,
+                at: LetterPlace::Standby { lane, .. },
+                ..
+            } => ("dead-lettered", lane.topic, lane.partition, None, Some(cause)),
+        };
+        Self {
+            id,
+            outcome,
+            topic: Some(topic.to_string()),
+            partition,
+            offset,
+            cause,
+            may_have_landed: None,
+        }
+    }
+}
+
+/// Reads standard input on a thread of its own, a bounded number of lines ahead.
+fn read_lines() -> mpsc::Receiver<Result<String>> {
+    let (sender, receiver) = mpsc::channel(LINES_AHEAD);
+    std::thread::spawn(move || {
+        let mut input = std::io::stdin().lock();
+        loop {
+            let mut line = String::new();
+            let outcome = match (&mut input).take(LINE_BYTES_MAX).read_line(&mut line) {
+                Ok(0) => return,
+                Ok(bytes) if bytes as u64 == LINE_BYTES_MAX => Err(anyhow!(
+                    "a line of standard input is longer than {LINE_BYTES_MAX} bytes"
+                )),
+                Ok(_) if line.trim().is_empty() => continue,
+                Ok(_) => Ok(line),
+                Err(error) => Err(anyhow!(error).context("standard input cannot be read as text")),
+            };
+            let ended = outcome.is_err();
+            // The receiver is gone only when the command has ended.
+            if sender.blocking_send(outcome).is_err() || ended {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn pair(text: &str) -> Result<(String, String)> {
+    let (name, record) = text
+        .split_once('=')
+        .ok_or_else(|| anyhow!("expected TYPE=RECORD"))?;
+    Ok((name.to_owned(), record.to_owned()))
+}

@@ -1,0 +1,49 @@
+//! From settings to a publisher.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use evenkeel::schema_cache::Auth;
+use evenkeel::{Config, EventType, NewTopics, Publisher, Registry};
+
+use crate::config::Settings;
+use crate::connect;
+
+/// Settings of a publisher as the commands use it; the caller adds the events.
+pub(crate) fn config(settings: &Settings, event_types: Vec<EventType>) -> Config {
+    let publish = &settings.publish;
+    let directory = settings
+        .data
+        .directory
+        .join("applications")
+        .join(&publish.application);
+    let mut config = Config::new(&publish.application, connect::kafka(&settings.kafka), directory);
+    config.registry = Some(registry(settings));
+    config.event_types = event_types;
+    config.new_topics = settings.topics.create_missing.then_some(NewTopics {
+        partitions: settings.topics.partitions,
+        replication: settings.topics.replication,
+    });
+    config.standby_bytes_max = settings.standby.bytes_max;
+    config.buffer_bytes_max = publish.buffer_bytes_max;
+    config.out_after = Duration::from_millis(publish.park_after_ms);
+    config
+}
+
+/// Starts a publisher; Kafka need not be there.
+pub(crate) async fn publisher(settings: &Settings, event_types: Vec<EventType>) -> Result<Publisher> {
+    Publisher::start(config(settings, event_types))
+        .await
+        .context("the publisher did not start")
+}
+
+fn registry(settings: &Settings) -> Registry {
+    let registry = Registry::new(&settings.registry.url);
+    if settings.registry.domain.is_empty() {
+        return registry;
+    }
+    registry.with_auth(Auth::Basic {
+        username: settings.registry.domain.clone(),
+        password: evenkeel_broker::Secret::new(settings.registry.token.reveal()),
+    })
+}
