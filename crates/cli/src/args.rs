@@ -36,6 +36,8 @@ pub(crate) struct Global {
 /// Nouns; the verbs are theirs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Play the whole story on 512 real invoices, and prove from the topics that nothing was lost.
+    Demo(crate::demo::Options),
     /// Run the embedded broker by itself.
     Broker(commands::broker::Options),
     /// List, show, create and delete topics.

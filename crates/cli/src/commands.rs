@@ -14,12 +14,14 @@ use anyhow::{Context as _, Result};
 
 use crate::args::{Arguments, Command};
 use crate::config::load;
+use crate::demo;
 use crate::exit::Outcome;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     let settings = || load(arguments.global.config.as_deref(), std::env::vars());
     match arguments.command {
+        Command::Demo(options) => wait(demo::run(options, arguments.global.output, &settings()?)),
         Command::Broker(options) => wait(broker::run(options, &settings()?)),
         Command::Topic(verb) => wait(topic::run(verb, arguments.global.output, &settings()?)),
         Command::Tail(options) => wait(tail::run(options, arguments.global.output, &settings()?)),

@@ -1,4 +1,66 @@
-//! The main job on real input.
+//! The main job on real input: the whole story of 512 invoices, then proof from the topics.
 
+mod contracts;
+mod narrator;
 mod orders;
+mod reader;
 mod reconcile;
+mod redrive;
+mod revenue;
+mod stage;
+mod story;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::config::Settings;
+use crate::connect;
+use crate::exit::Outcome;
+use crate::output::{Format, print_document};
+use narrator::Narrator;
+use orders::Orders;
+use reconcile::Report;
+use stage::Stage;
+use story::Story;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Play against this running Kafka instead of the embedded broker; topics are made under a prefix and left there.
+    #[arg(long, value_name = "HOST:PORT")]
+    broker: Option<String>,
+    /// Events to publish; the order data is repeated to any size. Without it every invoice once.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(8..))]
+    events: Option<u32>,
+    /// Write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -> Result<Outcome> {
+    let orders = Orders::read()?;
+    let count = options.events.map_or(orders.len(), |events| events as usize);
+    let directory = tempfile::tempdir().context("no temporary directory can be made")?;
+    let kafka = connect::kafka(&settings.kafka);
+    let mut stage = Stage::set(directory.path(), options.broker.as_deref(), &kafka).await?;
+    let story = Story { stage: &mut stage, orders: &orders, count, directory: directory.path(), narrator: Narrator::new() };
+    let played = story.play().await;
+    let struck = stage.strike().await;
+    let (report, differences) = played?;
+    struck.context("the demo's platform did not stop cleanly")?;
+    print(format, &report)?;
+    if let Some(path) = options.report {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(&path, text).with_context(|| format!("the report {} cannot be written", path.display()))?;
+    }
+    if differences.is_empty() {
+        eprintln!("the topics agree with the order file");
+        return Ok(Outcome::Fine);
+    }
+    anyhow::bail!("the topics differ from the order file: {}", differences.join("; "))
+}
+
+fn print(format: Format, report: &Report) -> Result<()> {
+    print_document(format, report)
+}

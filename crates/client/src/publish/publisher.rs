@@ -217,6 +217,14 @@ impl Publisher {
         receipts
     }
 
+    /// As [`Publisher::begin`], for data that is known to obey a contract, whichever version that is.
+    ///
+    /// # Errors
+    /// When it was not put on its way.
+    pub async fn begin_valid(&self, event: &Event, data: &Valid<Payload>) -> Result<Pending, PublishError> {
+        self.enter_valid(event, data).await
+    }
+
     /// Writes a dead letter durably: on its topic, or in the standby store bound for it.
     ///
     /// # Errors

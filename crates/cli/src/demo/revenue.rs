@@ -1,0 +1,53 @@
+//! The consumer of the demo: revenue per country, built while events arrive.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow};
+use evenkeel::consume::Options;
+use evenkeel::{Consumer, Failure, Publisher, Received, TopicName};
+use evenkeel_schema::avro::Schema;
+use rust_decimal::Decimal;
+
+use super::orders::Invoice;
+
+/// Revenue per country so far. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Revenue {
+    totals: Arc<Mutex<BTreeMap<String, Decimal>>>,
+}
+
+impl Revenue {
+    /// Consumes `topic` as a member of `group`, reading with the schemas `readers`.
+    pub(super) fn consume(
+        &self,
+        publisher: &Publisher,
+        group: &str,
+        topic: &TopicName,
+        readers: &[&str],
+    ) -> Result<Consumer> {
+        let readers = readers
+            .iter()
+            .map(|text| Schema::parse(text).map(Arc::new).map_err(|error| anyhow!("a reader's schema: {error}")))
+            .collect::<Result<Vec<_>>>()?;
+        let options = Options { readers, ..Options::default() };
+        let revenue = self.clone();
+        let handler = move |event: Received| {
+            let revenue = revenue.clone();
+            async move { revenue.add(&event) }
+        };
+        Consumer::start(publisher, group, vec![topic.clone()], options, handler).context("the consumer did not start")
+    }
+
+    fn add(&self, event: &Received) -> Result<(), Failure> {
+        let invoice: Invoice = event.read()?;
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        *totals.entry(invoice.country.clone()).or_default() += invoice.total();
+        Ok(())
+    }
+
+    /// Revenue per country so far.
+    pub(super) fn totals(&self) -> BTreeMap<String, Decimal> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,146 @@
+//! What a redrive would do, before it does it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evenkeel_broker::Cluster;
+use evenkeel_broker::fetch::{At, Until};
+use evenkeel_event::clock::Timestamp;
+use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_schema::{Contract, Payload, Valid};
+
+use super::letter::readable;
+use super::{Data, Error, Ledger, Letter};
+
+/// A redrive as it would run.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every letter, in the order in which they would be sent.
+    pub entries: Vec<Entry>,
+}
+
+/// One letter of a plan.
+#[derive(Debug)]
+pub struct Entry {
+    /// The letter.
+    pub letter: Letter,
+    /// Whether it can be sent.
+    pub judgement: Judgement,
+    /// Events of its key that are younger than its failure and stand on the topic already: it will land behind them.
+    pub younger: u64,
+}
+
+/// Whether a letter can be sent on.
+#[derive(Debug)]
+pub enum Judgement {
+    /// It obeys the contract.
+    Ready(Valid<Payload>),
+    /// It was redriven before.
+    Done,
+    /// It cannot be sent, and why.
+    Refused(String),
+}
+
+impl Plan {
+    /// Letters that would be sent.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.judgement, Judgement::Ready(_))).count()
+    }
+}
+
+/// Judges each of `letters` by the contract of its event type, looks whether it was redriven before, and counts the
+/// younger events of its key. Letters may be sent to the topics `allowed` alone, whatever their headers say.
+///
+/// # Errors
+/// When a topic cannot be read.
+pub async fn plan(
+    cluster: &Cluster,
+    letters: Vec<Letter>,
+    contracts: &HashMap<String, Arc<Contract>>,
+    allowed: &[TopicName],
+    ledger: &Ledger,
+) -> Result<Plan, Error> {
+    let mut entries: Vec<Entry> = letters
+        .into_iter()
+        .map(|letter| {
+            let judgement = judge(&letter, contracts, allowed, ledger);
+            Entry { letter, judgement, younger: 0 }
+        })
+        .collect();
+    let ready = |entry: &&mut Entry| matches!(entry.judgement, Judgement::Ready(_));
+    count_younger(cluster, entries.iter_mut().filter(ready)).await?;
+    Ok(Plan { entries })
+}
+
+fn judge(
+    letter: &Letter,
+    contracts: &HashMap<String, Arc<Contract>>,
+    allowed: &[TopicName],
+    ledger: &Ledger,
+) -> Judgement {
+    if ledger.is_done(&letter.identity) {
+        return Judgement::Done;
+    }
+    if !allowed.contains(&letter.event.topic) {
+        return Judgement::Refused(format!("it names the topic {}, which this redrive may not write to", letter.event.topic));
+    }
+    let Some(contract) = contracts.get(&letter.event.event_type) else {
+        return Judgement::Refused(format!("no contract was chosen for events of type {}", letter.event.event_type));
+    };
+    let valid = match &letter.data {
+        Data::Json(json) => contract.encode_json(json),
+        Data::Framed(bytes) => contract.check(bytes),
+    };
+    match valid {
+        Ok(valid) => Judgement::Ready(valid),
+        Err(violation) => Judgement::Refused(violation.to_string()),
+    }
+}
+
+async fn count_younger(cluster: &Cluster, entries: impl Iterator<Item = &mut Entry>) -> Result<(), Error> {
+    let mut by_topic: BTreeMap<TopicName, Vec<&mut Entry>> = BTreeMap::new();
+    for entry in entries {
+        by_topic.entry(entry.letter.event.topic.clone()).or_default().push(entry);
+    }
+    for (topic, mut entries) in by_topic {
+        let oldest = entries.iter().map(|entry| failed_at(&entry.letter)).min().unwrap_or_default();
+        let younger = sent_since(cluster, &topic, oldest, &entries).await?;
+        for entry in &mut entries {
+            let Some(key) = &entry.letter.event.key else { continue };
+            let since = failed_at(&entry.letter);
+            let times = younger.get(key).map(Vec::as_slice).unwrap_or_default();
+            entry.younger = times.iter().filter(|time| **time >= since).count() as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Times of the records since `oldest` whose key is one of the letters'.
+async fn sent_since(
+    cluster: &Cluster,
+    topic: &TopicName,
+    oldest: Timestamp,
+    entries: &[&mut Entry],
+) -> Result<HashMap<Bytes, Vec<Timestamp>>, Error> {
+    let mut times: HashMap<Bytes, Vec<Timestamp>> =
+        entries.iter().filter_map(|entry| entry.letter.event.key.clone()).map(|key| (key, Vec::new())).collect();
+    for partition in &cluster.topic_anew(topic).await?.partitions {
+        let place = TopicPartition::new(topic.clone(), partition.index);
+        let mut range = cluster.read(place.clone(), At::Time(oldest), Until::End).await?;
+        while let Some(piece) = range.next().await? {
+            for record in readable(&place, &piece)?.records() {
+                if let Some(times) = record.key.and_then(|key| times.get_mut(key)) {
+                    times.push(record.timestamp);
+                }
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// When the letter's event failed; the beginning of time when its headers do not say.
+fn failed_at(letter: &Letter) -> Timestamp {
+    letter.diagnosis.failed_at.as_deref().and_then(Timestamp::parse_rfc3339).unwrap_or_default()
+}
