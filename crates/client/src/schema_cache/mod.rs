@@ -128,14 +128,6 @@ impl SchemaCache {
         self.compile(&registered)
     }
 
-    fn known_by_id(&self, id: SchemaId) -> Option<Arc<Contract>> {
-        self.by_id
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-            .cloned()
-    }
-
     fn known(&self, topic: &TopicName, event_type: &str) -> Option<Arc<Contract>> {
         let contracts = self.contracts.read().unwrap_or_else(PoisonError::into_inner);
         contracts.get(topic)?.get(event_type).cloned()

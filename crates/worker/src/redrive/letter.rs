@@ -91,7 +91,7 @@ impl Letter {
         let mut event = Event::new(
             id.unwrap_or_else(|| EventId::v7(record.timestamp, rand::random())),
             record::text(&list, headers::CE_SOURCE).unwrap_or("/redrive"),
-            record::text(&list, headers::CE_TYPE).unwrap_or(topic.as_str()),
+            record::text(&list, headers::CE_TYPE).unwrap_or(topic.as_str()).to_owned(),
             time(&list).unwrap_or(record.timestamp),
             topic,
         );
