@@ -1,10 +1,11 @@
 //! The partitions that are this consumer's, each with its worker.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
 
 use evenkeel_broker::group::{Claim, Control, Mark};
+use evenkeel_event::TopicPartition;
 use evenkeel_flow::commit::Progress;
 use evenkeel_flow::inbox::Inbox;
 use tokio::sync::mpsc;
@@ -22,6 +23,11 @@ pub(super) struct Partitions {
     control: Control,
     inbox_window: usize,
     at_work: HashMap<Claim, AtWork>,
+    /// What was finished of each partition, kept across claims: a partition that was lost and came back begins at its
+    /// last committed position.
+    inboxes: HashMap<TopicPartition, Arc<Mutex<Inbox>>>,
+    /// Workers of claims that were lost, which finish the record in hand.
+    ending: HashMap<TopicPartition, JoinHandle<()>>,
     commit: Option<JoinHandle<()>>,
 }
 
@@ -52,7 +58,10 @@ impl Partitions {
         }
     }
 
-    fn start(&self, claim: Claim, position: i64) -> AtWork {
+    fn start(&mut self, claim: Claim, position: i64) -> AtWork {
+        let window = self.inbox_window;
+        let inbox = self.inboxes.entry(claim.partition.clone()).or_insert_with(|| Arc::new(Mutex::new(Inbox::new(window))));
+        let before = self.ending.remove(&claim.partition);
         let (work, receiver) = mpsc::channel(WAITING_MAX);
         let (line, stop) = (Arc::new(Line::default()), CancellationToken::new());
         let worker = Worker {
@@ -61,14 +70,14 @@ impl Partitions {
             control: self.control.clone(),
             line: Arc::clone(&line),
             stop: stop.clone(),
-            inbox: Inbox::new(self.inbox_window),
+            inbox: Arc::clone(inbox),
             progress: Progress::new(position, 1),
         };
         AtWork {
             work,
             line,
             stop,
-            task: tokio::spawn(worker.run(receiver)),
+            task: tokio::spawn(worker.run(before, receiver)),
             committed: None,
         }
     }
@@ -141,7 +150,7 @@ impl Partitions {
         for claim in claims {
             if let Some(at_work) = self.at_work.remove(claim) {
                 at_work.stop.cancel();
-                at_work.task.abort();
+                self.ending.insert(claim.partition.clone(), at_work.task);
             }
         }
     }

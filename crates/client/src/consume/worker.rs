@@ -14,6 +14,7 @@ use evenkeel_flow::inbox::Inbox;
 use evenkeel_flow::retry::Decision;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::handler::Failure;
 use super::judge::{Judgement, Raw, Wrong};
@@ -60,7 +61,7 @@ pub(super) struct Worker {
     pub(super) control: Control,
     pub(super) line: Arc<Line>,
     pub(super) stop: tokio_util::sync::CancellationToken,
-    pub(super) inbox: Inbox,
+    pub(super) inbox: Arc<Mutex<Inbox>>,
     pub(super) progress: Progress,
 }
 
@@ -68,7 +69,12 @@ pub(super) struct Worker {
 struct Stopped;
 
 impl Worker {
-    pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>) {
+    /// `before` is the worker of an earlier claim of the same partition; it ends first.
+    pub(super) async fn run(mut self, before: Option<JoinHandle<()>>, mut work: mpsc::Receiver<Work>) {
+        if let Some(before) = before {
+            // What it came to is told by what it finished.
+            drop(before.await);
+        }
         while let Some(next) = self.next(&mut work).await {
             let outcome = match next {
                 Work::Delivery(delivery) => self.deliver(&delivery).await,
@@ -119,7 +125,7 @@ impl Worker {
     async fn finish(&mut self, raw: &Raw) -> Result<(), Stopped> {
         match self.judged(raw).await? {
             Ok(event) => {
-                if event.id.as_ref().is_some_and(|id| self.inbox.has_seen(id)) {
+                if event.id.as_ref().is_some_and(|id| self.inbox().has_seen(id)) {
                     self.shared.counts.repeated();
                     return Ok(());
                 }
@@ -136,12 +142,16 @@ impl Worker {
                     self.dead_letter(raw, wrong, attempts).await?;
                 }
                 if let Some(id) = id {
-                    self.inbox.remember(id);
+                    self.inbox().remember(id);
                 }
                 Ok(())
             }
             Err(wrong) => self.dead_letter(raw, wrong, 1).await,
         }
+    }
+
+    fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until the registry can be asked: an outage is no reason to dead-letter (invariant **told-apart**).
