@@ -47,6 +47,8 @@ impl Partitions {
             control,
             inbox_window,
             at_work: HashMap::new(),
+            inboxes: HashMap::new(),
+            ending: HashMap::new(),
             commit: None,
         }
     }
