@@ -44,7 +44,13 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
     let directory = tempfile::tempdir().context("no temporary directory can be made")?;
     let kafka = connect::kafka(&settings.kafka);
     let mut stage = Stage::set(directory.path(), options.broker.as_deref(), &kafka).await?;
-    let story = Story { stage: &mut stage, orders: &orders, count, directory: directory.path(), narrator: Narrator::new() };
+    let story = Story {
+        stage: &mut stage,
+        orders: &orders,
+        count,
+        directory: directory.path(),
+        narrator: Narrator::new(),
+    };
     let played = story.play().await;
     let struck = stage.strike().await;
     let (report, differences) = played?;
@@ -52,13 +58,17 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
     print(format, &report)?;
     if let Some(path) = options.report {
         let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(&path, text).with_context(|| format!("the report {} cannot be written", path.display()))?;
+        std::fs::write(&path, text)
+            .with_context(|| format!("the report {} cannot be written", path.display()))?;
     }
     if differences.is_empty() {
         eprintln!("the topics agree with the order file");
         return Ok(Outcome::Fine);
     }
-    anyhow::bail!("the topics differ from the order file: {}", differences.join("; "))
+    anyhow::bail!(
+        "the topics differ from the order file: {}",
+        differences.join("; ")
+    )
 }
 
 fn print(format: Format, report: &Report) -> Result<()> {

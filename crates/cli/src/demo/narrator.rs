@@ -9,12 +9,17 @@ pub(super) struct Narrator {
 
 impl Narrator {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     /// A new step of the story.
     pub(super) fn step(&self, number: u32, title: &str) {
-        eprintln!("[{:6.2} s] {number}. {title}", self.started.elapsed().as_secs_f64());
+        eprintln!(
+            "[{:6.2} s] {number}. {title}",
+            self.started.elapsed().as_secs_f64()
+        );
     }
 
     /// Something that happened within a step.

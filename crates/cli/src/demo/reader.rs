@@ -27,7 +27,9 @@ pub(super) async fn events(cluster: &Cluster, topic: &TopicName, registry: Regis
 }
 
 fn seen(decoder: &mut Decoder, record: &RecordView<'_>) -> Result<Seen> {
-    let decoded = decoder.decode(record).with_context(|| format!("the record at offset {}", record.offset))?;
+    let decoded = decoder
+        .decode(record)
+        .with_context(|| format!("the record at offset {}", record.offset))?;
     let invoice: Invoice = serde_json::from_str(&decoded.json)
         .with_context(|| format!("the record at offset {} is no invoice", record.offset))?;
     Ok(Seen {
@@ -50,7 +52,9 @@ pub(super) async fn letters(cluster: &Cluster, letters: &TopicName) -> Result<Ha
 }
 
 fn id(record: &RecordView<'_>) -> Result<String> {
-    let id = record.header(headers::CE_ID).ok_or_else(|| anyhow!("a record at offset {} has no event id", record.offset))?;
+    let id = record
+        .header(headers::CE_ID)
+        .ok_or_else(|| anyhow!("a record at offset {} has no event id", record.offset))?;
     Ok(String::from_utf8_lossy(id).into_owned())
 }
 
@@ -62,9 +66,16 @@ async fn read(
     for partition in &cluster.topic_anew(topic).await?.partitions {
         let place = TopicPartition::new(topic.clone(), partition.index);
         let mut range = cluster.read(place.clone(), At::Earliest, Until::End).await?;
-        while let Some(piece) = range.next().await.with_context(|| format!("{place} cannot be read"))? {
+        while let Some(piece) = range
+            .next()
+            .await
+            .with_context(|| format!("{place} cannot be read"))?
+        {
             if let Piece::Unreadable(unreadable) = &piece {
-                return Err(anyhow!("{place} has a batch that cannot be read: {}", unreadable.reason));
+                return Err(anyhow!(
+                    "{place} has a batch that cannot be read: {}",
+                    unreadable.reason
+                ));
             }
             piece.records().try_for_each(|record| take(&record))?;
         }

@@ -30,20 +30,35 @@ pub(super) async fn redrive(
 ) -> Result<()> {
     let letters = TopicName::publish_letters(&stage.application)?;
     let cluster = publisher.cluster();
-    let (letters, _) = read(cluster, &letters, LETTERS_MAX).await.context("the dead letters cannot be read")?;
+    let (letters, _) = read(cluster, &letters, LETTERS_MAX)
+        .await
+        .context("the dead letters cannot be read")?;
     let mut decoder = Decoder::new(Arc::clone(&registry));
     let mut contracts = HashMap::new();
     for kind in KINDS {
-        let path = format!("/subjects/{}/versions/latest", encoded(&kind.subject(stage.topic.as_str())));
+        let path = format!(
+            "/subjects/{}/versions/latest",
+            encoded(&kind.subject(stage.topic.as_str()))
+        );
         let contract = tokio::task::block_in_place(|| {
             let latest: Value = registry.get(&path)?;
-            let id = latest.get("id").and_then(Value::as_i64).and_then(|id| i32::try_from(id).ok());
+            let id = latest
+                .get("id")
+                .and_then(Value::as_i64)
+                .and_then(|id| i32::try_from(id).ok());
             decoder.contract(SchemaId(id.context("the registry names no id")?))
         })?;
         contracts.insert(kind.event_type.to_owned(), contract);
     }
     let mut ledger = Ledger::read(cluster, stage.internal.evenkeel.clone()).await?;
-    let plan = plan(cluster, letters, &contracts, std::slice::from_ref(&stage.topic), &ledger).await?;
+    let plan = plan(
+        cluster,
+        letters,
+        &contracts,
+        std::slice::from_ref(&stage.topic),
+        &ledger,
+    )
+    .await?;
     show(&plan, constructed, narrator)?;
     let who = Who {
         by: "evenkeel demo".to_owned(),
@@ -51,23 +66,37 @@ pub(super) async fn redrive(
         store: stage.application.clone(),
     };
     let redriven = execute(plan, publisher, &mut ledger, &SystemClock::default(), &who).await?;
-    narrator.tell(&format!("{} letters sent on; the letters themselves stay as they are", redriven.sent));
+    narrator.tell(&format!(
+        "{} letters sent on; the letters themselves stay as they are",
+        redriven.sent
+    ));
     Ok(())
 }
 
 fn show(plan: &Plan, constructed: &str, narrator: &Narrator) -> Result<()> {
-    narrator.tell(&format!("the plan: {} of {} letters obey version 2", plan.ready(), plan.entries.len()));
+    narrator.tell(&format!(
+        "the plan: {} of {} letters obey version 2",
+        plan.ready(),
+        plan.entries.len()
+    ));
     for entry in &plan.entries {
         let id = &entry.letter.event.id;
         if let Judgement::Refused(reason) = &entry.judgement {
             bail!("letter {id} would be refused: {reason}");
         }
         if entry.younger > 0 {
-            let key = String::from_utf8_lossy(entry.letter.event.key.as_deref().unwrap_or_default()).into_owned();
-            narrator.tell(&format!("the plan: {id} will land behind {} younger events of its key {key}", entry.younger));
+            let key =
+                String::from_utf8_lossy(entry.letter.event.key.as_deref().unwrap_or_default()).into_owned();
+            narrator.tell(&format!(
+                "the plan: {id} will land behind {} younger events of its key {key}",
+                entry.younger
+            ));
         }
     }
-    let warned = plan.entries.iter().any(|entry| entry.letter.event.id.as_str() == constructed && entry.younger > 0);
+    let warned = plan
+        .entries
+        .iter()
+        .any(|entry| entry.letter.event.id.as_str() == constructed && entry.younger > 0);
     if !warned {
         bail!("the plan does not say that younger events of the constructed order's key are on the topic");
     }

@@ -38,21 +38,33 @@ impl Revenue {
     ) -> Result<Consumer> {
         let readers = readers
             .iter()
-            .map(|text| Schema::parse(text).map(Arc::new).map_err(|error| anyhow!("a reader's schema: {error}")))
+            .map(|text| {
+                Schema::parse(text)
+                    .map(Arc::new)
+                    .map_err(|error| anyhow!("a reader's schema: {error}"))
+            })
             .collect::<Result<Vec<_>>>()?;
-        let options = Options { readers, ..Options::default() };
+        let options = Options {
+            readers,
+            ..Options::default()
+        };
         let revenue = self.clone();
         let handler = move |event: Received| {
             let revenue = revenue.clone();
             async move { revenue.add(&event) }
         };
-        Consumer::start(publisher, group, vec![topic.clone()], options, handler).context("the consumer did not start")
+        Consumer::start(publisher, group, vec![topic.clone()], options, handler)
+            .context("the consumer did not start")
     }
 
     fn add(&self, event: &Received) -> Result<(), Failure> {
         let invoice: Invoice = event.read()?;
         let mut books = self.lock();
-        if event.id.as_ref().is_some_and(|id| !books.added.insert(id.clone())) {
+        if event
+            .id
+            .as_ref()
+            .is_some_and(|id| !books.added.insert(id.clone()))
+        {
             books.redelivered += 1;
             return Ok(());
         }

@@ -46,7 +46,11 @@ pub(super) struct Stage {
 /// What makes the outage.
 enum Power {
     /// The embedded broker is really stopped and started again.
-    Embedded { broker: Option<Broker>, directory: std::path::PathBuf, listen: std::net::SocketAddr },
+    Embedded {
+        broker: Option<Broker>,
+        directory: std::path::PathBuf,
+        listen: std::net::SocketAddr,
+    },
     /// A running Kafka is somebody's: a proxy in between cuts it off.
     Proxied(Proxy),
 }
@@ -61,17 +65,35 @@ impl Stage {
                 let listen = started.address();
                 let kafka = Kafka::at(listen.to_string());
                 let direct = kafka.clone();
-                (Power::Embedded { broker: Some(started), directory, listen }, kafka, direct, String::new())
+                (
+                    Power::Embedded {
+                        broker: Some(started),
+                        directory,
+                        listen,
+                    },
+                    kafka,
+                    direct,
+                    String::new(),
+                )
             }
             Some(bootstrap) => {
-                let proxy = Proxy::start(bootstrap).with_context(|| format!("no proxy can stand before {bootstrap}"))?;
+                let proxy = Proxy::start(bootstrap)
+                    .with_context(|| format!("no proxy can stand before {bootstrap}"))?;
                 let brokers = |list: &str| list.split(',').map(str::to_owned).collect();
-                let kafka = Kafka { brokers: brokers(proxy.bootstrap()), ..settings.clone() };
-                let direct = Kafka { brokers: brokers(bootstrap), ..settings.clone() };
+                let kafka = Kafka {
+                    brokers: brokers(proxy.bootstrap()),
+                    ..settings.clone()
+                };
+                let direct = Kafka {
+                    brokers: brokers(bootstrap),
+                    ..settings.clone()
+                };
                 (Power::Proxied(proxy), kafka, direct, run_prefix())
             }
         };
-        let direct = Cluster::connect(direct).await.context("Kafka cannot be reached")?;
+        let direct = Cluster::connect(direct)
+            .await
+            .context("Kafka cannot be reached")?;
         let internal = Topics::with_prefix(&prefix, -1)?;
         let clock = Arc::new(SystemClock::default());
         let domains = evenkeel_server::platform::domains(&direct, &internal, clock).await?;
@@ -115,7 +137,11 @@ impl Stage {
     /// Gives Kafka back and waits until it answers.
     pub(super) async fn restore(&mut self) -> Result<()> {
         match &mut self.power {
-            Power::Embedded { broker, directory, listen } => *broker = Some(broker::start(directory, *listen).await?),
+            Power::Embedded {
+                broker,
+                directory,
+                listen,
+            } => *broker = Some(broker::start(directory, *listen).await?),
             Power::Proxied(proxy) => proxy.restore().await,
         }
         self.answering().await
@@ -140,7 +166,10 @@ impl Stage {
     /// Stops what the demo started; a Kafka of the user's keeps all topics.
     pub(super) async fn strike(self) -> Result<()> {
         self.stop.cancel();
-        if let Power::Embedded { broker: Some(broker), .. } = self.power {
+        if let Power::Embedded {
+            broker: Some(broker), ..
+        } = self.power
+        {
             broker.stop().await?;
         }
         Ok(())
@@ -157,8 +186,13 @@ async fn serve_registry(
     let registry =
         evenkeel_server::platform::registry(cluster, topics, Arc::clone(domains), clock, config).await?;
     registry.loaded().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the registry")?;
-    let url = format!("http://{}", listener.local_addr().context("no port for the registry")?);
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .context("no port for the registry")?;
+    let url = format!(
+        "http://{}",
+        listener.local_addr().context("no port for the registry")?
+    );
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {

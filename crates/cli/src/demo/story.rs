@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use evenkeel::schema_cache::Registry as SchemaRegistry;
-use evenkeel::{Config, Consumer, Event, EventId, EventType, NewTopics, Publisher, Receipt, Subject, Version};
+use evenkeel::{
+    Config, Consumer, Event, EventId, EventType, NewTopics, Publisher, Receipt, Subject, Version,
+};
 use evenkeel_broker::admin::NewTopic;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::Timestamp;
@@ -65,34 +67,70 @@ impl Story<'_> {
 
     /// Step 1: a domain registers its contracts; another one may not change them.
     async fn register_contracts(&mut self) -> Result<String> {
-        self.narrator.step(1, "domain \"orders\" registers order-placed and order-cancelled for one topic");
+        self.narrator.step(
+            1,
+            "domain \"orders\" registers order-placed and order-cancelled for one topic",
+        );
         let topic = NewTopic {
             name: self.stage.topic.clone(),
             partitions: PARTITIONS,
             replication: -1,
             configs: Vec::new(),
         };
-        self.stage.direct.create_topic(&topic).await.context("the events' topic was not created")?;
-        let token = self.stage.domains.create("orders", false).await?.reveal().to_owned();
-        let other = self.stage.domains.create("billing", false).await?.reveal().to_owned();
+        self.stage
+            .direct
+            .create_topic(&topic)
+            .await
+            .context("the events' topic was not created")?;
+        let token = self
+            .stage
+            .domains
+            .create("orders", false)
+            .await?
+            .reveal()
+            .to_owned();
+        let other = self
+            .stage
+            .domains
+            .create("billing", false)
+            .await?
+            .reveal()
+            .to_owned();
         let owner = self.stage.registry("orders", &token);
         for kind in KINDS {
             let subject = kind.subject(self.stage.topic.as_str());
             let id = register(&owner, &subject, kind.v1)?;
-            self.narrator.tell(&format!("{subject} version 1 has id {id}: a customer is required"));
+            self.narrator.tell(&format!(
+                "{subject} version 1 has id {id}: a customer is required"
+            ));
         }
         let intruder = self.stage.registry("billing", &other);
         let refused = register(&intruder, &PLACED.subject(self.stage.topic.as_str()), PLACED.v2);
-        self.narrator.tell(&format!("domain \"billing\" tries to change it: {}", refusal(refused, 40_301)?));
+        self.narrator.tell(&format!(
+            "domain \"billing\" tries to change it: {}",
+            refusal(refused, 40_301)?
+        ));
         Ok(token)
     }
 
     async fn publisher(&self, application: &str, directory: &str) -> Result<Publisher> {
-        let mut config = Config::new(application, self.stage.kafka.clone(), self.directory.join(directory));
+        let mut config = Config::new(
+            application,
+            self.stage.kafka.clone(),
+            self.directory.join(directory),
+        );
         config.registry = Some(SchemaRegistry::new(&self.stage.registry_url));
-        config.new_topics = Some(NewTopics { partitions: 1, replication: -1 });
-        config.event_types = KINDS.iter().map(|kind| event_type(kind, &self.stage.topic)).collect();
-        Publisher::start(config).await.context("the publisher did not start")
+        config.new_topics = Some(NewTopics {
+            partitions: 1,
+            replication: -1,
+        });
+        config.event_types = KINDS
+            .iter()
+            .map(|kind| event_type(kind, &self.stage.topic))
+            .collect();
+        Publisher::start(config)
+            .await
+            .context("the publisher did not start")
     }
 
     fn consume(&self, revenue: &Revenue, publisher: &Publisher, readers: [&str; 2]) -> Result<Consumer> {
@@ -101,26 +139,40 @@ impl Story<'_> {
 
     /// Steps 2 and 3: publishes everything; Kafka is away from the middle to three quarters.
     async fn publish_through_an_outage(&mut self, publisher: &Publisher) -> Result<Receipts> {
-        self.narrator.step(2, &format!("{} invoices become events; group \"revenue\" adds them up", self.count));
+        self.narrator.step(
+            2,
+            &format!(
+                "{} invoices become events; group \"revenue\" adds them up",
+                self.count
+            ),
+        );
         let (cut_at, back_at) = (self.count / 2, self.count / 4 * 3);
         let mut tally = Tally::default();
         let orders = self.orders;
         let mut events = orders.events(self.count);
-        let letter = publisher.begin(&self.constructed()?, &self.constructed_data()).await?;
+        let letter = publisher
+            .begin(&self.constructed()?, &self.constructed_data())
+            .await?;
         if !matches!(letter.receipt().await?, Receipt::DeadLettered { .. }) {
             bail!("the constructed order without customer was not dead-lettered");
         }
-        self.publish(publisher, events.by_ref().take(cut_at), &mut tally).await?;
+        self.publish(publisher, events.by_ref().take(cut_at), &mut tally)
+            .await?;
         self.narrator.tell(&tally.to_string());
         let outage = self.stage.cut().await?;
         self.narrator.step(3, &format!("{outage}; publishing goes on"));
-        self.publish(publisher, events.by_ref().take(back_at - cut_at), &mut tally).await?;
+        self.publish(publisher, events.by_ref().take(back_at - cut_at), &mut tally)
+            .await?;
         self.narrator.tell(&tally.to_string());
         self.stage.restore().await?;
-        self.narrator.tell("Kafka is back; publishing goes on while parked events drain");
+        self.narrator
+            .tell("Kafka is back; publishing goes on while parked events drain");
         self.publish(publisher, events, &mut tally).await?;
         self.narrator.tell(&tally.to_string());
-        Ok(Receipts { published: tally.published, parked: tally.parked })
+        Ok(Receipts {
+            published: tally.published,
+            parked: tally.parked,
+        })
     }
 
     async fn publish(
@@ -132,21 +184,38 @@ impl Story<'_> {
         let mut pending = std::collections::VecDeque::new();
         for invoice in invoices {
             let event = self.event(&invoice)?;
-            pending.push_back((invoice.invoice_no.clone(), publisher.begin(&event, &invoice).await?));
+            pending.push_back((
+                invoice.invoice_no.clone(),
+                publisher.begin(&event, &invoice).await?,
+            ));
             if pending.len() == PENDING_MAX
                 && let Some((invoice, first)) = pending.pop_front()
             {
-                tally.count(first.receipt().await.with_context(|| format!("invoice {invoice}"))?);
+                tally.count(
+                    first
+                        .receipt()
+                        .await
+                        .with_context(|| format!("invoice {invoice}"))?,
+                );
             }
         }
         for (invoice, begun) in pending {
-            tally.count(begun.receipt().await.with_context(|| format!("invoice {invoice}"))?);
+            tally.count(
+                begun
+                    .receipt()
+                    .await
+                    .with_context(|| format!("invoice {invoice}"))?,
+            );
         }
         Ok(())
     }
 
     fn event(&self, invoice: &Invoice) -> Result<Event> {
-        let kind = if invoice.is_cancellation() { &CANCELLED } else { &PLACED };
+        let kind = if invoice.is_cancellation() {
+            &CANCELLED
+        } else {
+            &PLACED
+        };
         let time = Timestamp::parse_rfc3339(&invoice.invoiced_at).unwrap_or_default();
         let id = EventId::new(&invoice.invoice_no)?;
         let mut event = Event::new(id, "/shop", kind.event_type, time, self.stage.topic.clone());
@@ -183,8 +252,11 @@ impl Story<'_> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        waited.await.unwrap_or_else(|_| bail!("parked events did not drain in time"))?;
-        self.narrator.tell("every parked event has been sent on; nothing is parked any more");
+        waited
+            .await
+            .unwrap_or_else(|_| bail!("parked events did not drain in time"))?;
+        self.narrator
+            .tell("every parked event has been sent on; nothing is parked any more");
         Ok(())
     }
 
@@ -196,18 +268,29 @@ impl Story<'_> {
         reading: Publisher,
         revenue: &Revenue,
     ) -> Result<Publisher> {
-        self.narrator.step(4, "the contract evolves, and the dead letters are redriven against it");
+        self.narrator.step(
+            4,
+            "the contract evolves, and the dead letters are redriven against it",
+        );
         let owner = self.stage.registry("orders", token);
         let topic = self.stage.topic.as_str();
         let refused = register(&owner, &PLACED.subject(topic), INCOMPATIBLE);
-        self.narrator.tell(&format!("a version that nobody could read is refused: {}", refusal(refused, 409)?));
+        self.narrator.tell(&format!(
+            "a version that nobody could read is refused: {}",
+            refusal(refused, 409)?
+        ));
         for kind in KINDS {
             let id = register(&owner, &kind.subject(topic), kind.v2)?;
-            self.narrator.tell(&format!("{} version 2 has id {id}: the customer is optional", kind.subject(topic)));
+            self.narrator.tell(&format!(
+                "{} version 2 has id {id}: the customer is optional",
+                kind.subject(topic)
+            ));
         }
         consumer.stop().await.context("the consumer did not stop")?;
         let countries = revenue.totals().len();
-        self.narrator.tell(&format!("the consumer, with {countries} countries so far, starts again as a reader of version 2"));
+        self.narrator.tell(&format!(
+            "the consumer, with {countries} countries so far, starts again as a reader of version 2"
+        ));
         Ok(reading)
     }
 
@@ -220,7 +303,8 @@ impl Story<'_> {
 
     /// Step 5: what lies on the topics, against the file.
     async fn check(&self, revenue: &Revenue, receipts: Receipts) -> Result<(Report, Vec<Difference>)> {
-        self.narrator.step(5, "an independent reader compares the topics with the order file");
+        self.narrator
+            .step(5, "an independent reader compares the topics with the order file");
         let letters = TopicName::publish_letters(&self.stage.application)?;
         let registry = self.stage.registry("", "");
         let seen = reader::events(&self.stage.direct, &self.stage.topic, registry).await?;
@@ -269,8 +353,15 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { published, parked, dead_lettered } = self;
-        write!(formatter, "receipts so far: {published} published, {parked} parked, {dead_lettered} dead-lettered")
+        let Self {
+            published,
+            parked,
+            dead_lettered,
+        } = self;
+        write!(
+            formatter,
+            "receipts so far: {published} published, {parked} parked, {dead_lettered} dead-lettered"
+        )
     }
 }
 
@@ -286,7 +377,10 @@ fn event_type(kind: &Kind, topic: &TopicName) -> EventType {
 fn register(registry: &Registry, subject: &str, schema: &str) -> Result<u64> {
     let path = format!("/subjects/{}/versions", encoded(subject));
     let answer: Value = tokio::task::block_in_place(|| registry.post(&path, &json!({ "schema": schema })))?;
-    answer.get("id").and_then(Value::as_u64).context("the registry answered without an id")
+    answer
+        .get("id")
+        .and_then(Value::as_u64)
+        .context("the registry answered without an id")
 }
 
 /// The reason of a refusal that had to come; an error when it did not.

@@ -1,8 +1,8 @@
 //! The partitions that are this consumer's, each with its worker.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use evenkeel_broker::group::{Claim, Control, Mark};
 use evenkeel_event::TopicPartition;
@@ -62,7 +62,10 @@ impl Partitions {
 
     fn start(&mut self, claim: Claim, position: i64) -> AtWork {
         let window = self.inbox_window;
-        let inbox = self.inboxes.entry(claim.partition.clone()).or_insert_with(|| Arc::new(Mutex::new(Inbox::new(window))));
+        let inbox = self
+            .inboxes
+            .entry(claim.partition.clone())
+            .or_insert_with(|| Arc::new(Mutex::new(Inbox::new(window))));
         let before = self.ending.remove(&claim.partition);
         let (work, receiver) = mpsc::channel(WAITING_MAX);
         let (line, stop) = (Arc::new(Line::default()), CancellationToken::new());

@@ -56,14 +56,21 @@ pub async fn execute(
             None => claims.push((going.letter.identity.clone(), going.from)),
         }
     }
-    ledger.write_claims(publisher.cluster(), clock, &run, who, &claims).await?;
+    ledger
+        .write_claims(publisher.cluster(), clock, &run, who, &claims)
+        .await?;
     let mut done = Vec::new();
     let mut pending = Vec::new();
     for going in going {
         let identity = going.letter.identity.clone();
-        let ours = ledger.claim(&identity).filter(|claim| claim.run == run || claim.who.store == who.store);
+        let ours = ledger
+            .claim(&identity)
+            .filter(|claim| claim.run == run || claim.who.store == who.store);
         if ours.is_none() {
-            let holder = ledger.claim(&identity).map(|claim| claim.who.by.clone()).unwrap_or_default();
+            let holder = ledger
+                .claim(&identity)
+                .map(|claim| claim.who.by.clone())
+                .unwrap_or_default();
             redriven.claimed.push((identity, holder));
             continue;
         }
@@ -74,16 +81,27 @@ pub async fn execute(
             done.push((identity, "found".to_owned()));
             continue;
         }
-        let failed = |source| Error::Publish { identity: going.letter.identity.clone(), source };
-        let begun = publisher.begin_valid(&going.letter.event, &going.valid).await.map_err(failed)?;
+        let failed = |source| Error::Publish {
+            identity: going.letter.identity.clone(),
+            source,
+        };
+        let begun = publisher
+            .begin_valid(&going.letter.event, &going.valid)
+            .await
+            .map_err(failed)?;
         pending.push((identity, begun));
     }
     for (identity, begun) in pending {
-        let receipt = begun.receipt().await.map_err(|source| Error::Publish { identity: identity.clone(), source })?;
+        let receipt = begun.receipt().await.map_err(|source| Error::Publish {
+            identity: identity.clone(),
+            source,
+        })?;
         redriven.sent += 1;
         done.push((identity, describe(&receipt)));
     }
-    ledger.write_done(publisher.cluster(), clock, &run, who, &done).await?;
+    ledger
+        .write_done(publisher.cluster(), clock, &run, who, &done)
+        .await?;
     Ok(redriven)
 }
 
@@ -92,18 +110,27 @@ async fn ready(plan: Plan, publisher: &Publisher) -> Result<Vec<Going>, Error> {
     let mut ends: HashMap<TopicPartition, i64> = HashMap::new();
     let mut going = Vec::new();
     for entry in plan.entries {
-        let Judgement::Ready(valid) = entry.judgement else { continue };
+        let Judgement::Ready(valid) = entry.judgement else {
+            continue;
+        };
         let partition = partition(publisher, &entry.letter).await?;
         let from = match ends.get(&partition) {
             Some(end) => *end,
             None => {
-                let end = publisher.cluster().offset(&partition, evenkeel_broker::fetch::At::Latest).await?;
+                let end = publisher
+                    .cluster()
+                    .offset(&partition, evenkeel_broker::fetch::At::Latest)
+                    .await?;
                 let end = end.offset.unwrap_or(0);
                 ends.insert(partition, end);
                 end
             }
         };
-        going.push(Going { letter: entry.letter, valid, from });
+        going.push(Going {
+            letter: entry.letter,
+            valid,
+            from,
+        });
     }
     Ok(going)
 }
@@ -111,7 +138,11 @@ async fn ready(plan: Plan, publisher: &Publisher) -> Result<Vec<Going>, Error> {
 async fn partition(publisher: &Publisher, letter: &Letter) -> Result<TopicPartition, Error> {
     let topic = publisher.cluster().topic(&letter.event.topic).await?;
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let index = letter.event.key.as_deref().map_or(0, |key| partitioner::partition_for(key, count));
+    let index = letter
+        .event
+        .key
+        .as_deref()
+        .map_or(0, |key| partitioner::partition_for(key, count));
     Ok(TopicPartition::new(letter.event.topic.clone(), index))
 }
 
@@ -128,7 +159,9 @@ async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<b
         let from = if keyed { from } else { 0 };
         let found = publisher
             .cluster()
-            .search(&place, from, 1, |record| record.header(headers::CE_ID) == Some(wanted))
+            .search(&place, from, 1, |record| {
+                record.header(headers::CE_ID) == Some(wanted)
+            })
             .await?;
         if !found.is_empty() {
             return Ok(true);
@@ -139,8 +172,16 @@ async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<b
 
 fn describe(receipt: &Receipt) -> String {
     match receipt {
-        Receipt::Published { topic, partition, offset: Some(offset) } => format!("{topic}-{partition}@{offset}"),
-        Receipt::Published { topic, partition, offset: None } => format!("{topic}-{partition}"),
+        Receipt::Published {
+            topic,
+            partition,
+            offset: Some(offset),
+        } => format!("{topic}-{partition}@{offset}"),
+        Receipt::Published {
+            topic,
+            partition,
+            offset: None,
+        } => format!("{topic}-{partition}"),
         Receipt::Parked { lane, sequence } => format!("parked {} {sequence}", lane.topic),
         Receipt::DeadLettered { cause, .. } => format!("dead-lettered again: {cause}"),
     }

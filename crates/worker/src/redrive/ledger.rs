@@ -77,7 +77,12 @@ impl Ledger {
     /// When the topic cannot be read.
     pub async fn read(cluster: &Cluster, evenkeel: TopicName) -> Result<Self, Error> {
         let partition = TopicPartition::new(evenkeel, 0);
-        let mut ledger = Self { partition, next: 0, claims: HashMap::new(), done: HashSet::new() };
+        let mut ledger = Self {
+            partition,
+            next: 0,
+            claims: HashMap::new(),
+            done: HashSet::new(),
+        };
         ledger.catch_up(cluster).await?;
         Ok(ledger)
     }
@@ -101,7 +106,9 @@ impl Ledger {
         who: &Who,
         letters: &[(String, i64)],
     ) -> Result<(), Error> {
-        let records = letters.iter().map(|(letter, from)| (CLAIM, letter.as_str(), *from, String::new()));
+        let records = letters
+            .iter()
+            .map(|(letter, from)| (CLAIM, letter.as_str(), *from, String::new()));
         self.write(cluster, clock, run, who, records.collect()).await
     }
 
@@ -114,7 +121,9 @@ impl Ledger {
         who: &Who,
         letters: &[(String, String)],
     ) -> Result<(), Error> {
-        let records = letters.iter().map(|(letter, outcome)| (DONE, letter.as_str(), 0, outcome.clone()));
+        let records = letters
+            .iter()
+            .map(|(letter, outcome)| (DONE, letter.as_str(), 0, outcome.clone()));
         self.write(cluster, clock, run, who, records.collect()).await
     }
 
@@ -128,8 +137,17 @@ impl Ledger {
     ) -> Result<(), Error> {
         let at = clock.now().to_rfc3339();
         let record = |(keytype, letter, from, outcome): (&str, &str, i64, String)| {
-            let key = Key { keytype: keytype.to_owned(), letter: letter.to_owned(), run: run.to_owned() };
-            let value = Value { who: who.clone(), at: at.clone(), from, outcome };
+            let key = Key {
+                keytype: keytype.to_owned(),
+                letter: letter.to_owned(),
+                run: run.to_owned(),
+            };
+            let value = Value {
+                who: who.clone(),
+                at: at.clone(),
+                from,
+                outcome,
+            };
             Record {
                 topic: self.partition.topic.clone(),
                 partition: Some(0),
@@ -147,8 +165,16 @@ impl Ledger {
 
     async fn catch_up(&mut self, cluster: &Cluster) -> Result<(), Error> {
         let mut range = match self.next {
-            0 => cluster.read(self.partition.clone(), At::Earliest, Until::End).await?,
-            next => cluster.read_from(self.partition.clone(), next, Until::End).await?,
+            0 => {
+                cluster
+                    .read(self.partition.clone(), At::Earliest, Until::End)
+                    .await?
+            }
+            next => {
+                cluster
+                    .read_from(self.partition.clone(), next, Until::End)
+                    .await?
+            }
         };
         while let Some(piece) = range.next().await? {
             for record in readable(&self.partition.clone(), &piece)?.records() {
@@ -169,7 +195,11 @@ impl Ledger {
         };
         match key.keytype.as_str() {
             CLAIM => {
-                let claim = Claim { run: key.run, who: value.who, from: value.from };
+                let claim = Claim {
+                    run: key.run,
+                    who: value.who,
+                    from: value.from,
+                };
                 self.claims.entry(key.letter).or_insert(claim);
             }
             DONE => {
@@ -190,13 +220,31 @@ mod tests {
 
     fn ledger() -> Ledger {
         let partition = TopicPartition::new(TopicName::new("_evenkeel").unwrap(), 0);
-        Ledger { partition, next: 0, claims: HashMap::new(), done: HashSet::new() }
+        Ledger {
+            partition,
+            next: 0,
+            claims: HashMap::new(),
+            done: HashSet::new(),
+        }
     }
 
     fn apply(ledger: &mut Ledger, keytype: &str, run: &str) {
-        let who = Who { by: "anna".to_owned(), reason: "v2".to_owned(), store: "s".to_owned() };
-        let key = Key { keytype: keytype.to_owned(), letter: "l".to_owned(), run: run.to_owned() };
-        let value = Value { who, at: String::new(), from: 7, outcome: String::new() };
+        let who = Who {
+            by: "anna".to_owned(),
+            reason: "v2".to_owned(),
+            store: "s".to_owned(),
+        };
+        let key = Key {
+            keytype: keytype.to_owned(),
+            letter: "l".to_owned(),
+            run: run.to_owned(),
+        };
+        let value = Value {
+            who,
+            at: String::new(),
+            from: 7,
+            outcome: String::new(),
+        };
         ledger.apply(json(&key).as_deref(), json(&value).as_deref());
     }
 

@@ -42,7 +42,11 @@ pub enum Data {
 ///
 /// # Errors
 /// When the topic cannot be read, or holds more than `letters_max` letters.
-pub async fn read(cluster: &Cluster, topic: &TopicName, letters_max: usize) -> Result<(Vec<Letter>, usize), Error> {
+pub async fn read(
+    cluster: &Cluster,
+    topic: &TopicName,
+    letters_max: usize,
+) -> Result<(Vec<Letter>, usize), Error> {
     let mut letters: Vec<Letter> = Vec::new();
     let mut known = std::collections::HashSet::new();
     let mut others = 0;
@@ -60,7 +64,10 @@ pub async fn read(cluster: &Cluster, topic: &TopicName, letters_max: usize) -> R
                 }
             }
             if letters.len() > letters_max {
-                return Err(Error::TooMany { topic: topic.clone(), limit: letters_max });
+                return Err(Error::TooMany {
+                    topic: topic.clone(),
+                    limit: letters_max,
+                });
             }
         }
     }
@@ -68,7 +75,10 @@ pub async fn read(cluster: &Cluster, topic: &TopicName, letters_max: usize) -> R
 }
 
 /// The piece, unless its batch cannot be read.
-pub(super) fn readable<'piece>(partition: &TopicPartition, piece: &'piece Piece) -> Result<&'piece Piece, Error> {
+pub(super) fn readable<'piece>(
+    partition: &TopicPartition,
+    piece: &'piece Piece,
+) -> Result<&'piece Piece, Error> {
     match piece {
         Piece::Unreadable(unreadable) => Err(Error::Unreadable {
             partition: partition.clone(),
@@ -91,22 +101,38 @@ impl Letter {
         let mut event = Event::new(
             id.unwrap_or_else(|| EventId::v7(record.timestamp, rand::random())),
             record::text(&list, headers::CE_SOURCE).unwrap_or("/redrive"),
-            record::text(&list, headers::CE_TYPE).unwrap_or(topic.as_str()).to_owned(),
+            record::text(&list, headers::CE_TYPE)
+                .unwrap_or(topic.as_str())
+                .to_owned(),
             time(&list).unwrap_or(record.timestamp),
             topic,
         );
         event.subject = record::text(&list, headers::CE_SUBJECT).map(str::to_owned);
         event.key = record.key.map(Bytes::copy_from_slice);
         event.headers = kept(list, diagnosis.redrive_count);
-        let data = if json { Data::Json(value) } else { Data::Framed(value) };
-        Some(Self { partition: partition.clone(), offset: record.offset, identity, event, data, diagnosis })
+        let data = if json {
+            Data::Json(value)
+        } else {
+            Data::Framed(value)
+        };
+        Some(Self {
+            partition: partition.clone(),
+            offset: record.offset,
+            identity,
+            event,
+            data,
+            diagnosis,
+        })
     }
 }
 
 fn identity(letter: &TopicPartition, offset: i64, id: Option<&EventId>, diagnosis: &Diagnosis) -> String {
     match (&diagnosis.topic, diagnosis.partition, diagnosis.offset, id) {
         (Some(topic), Some(partition), Some(offset), _) => {
-            format!("{topic}/{partition}/{offset}/{}", diagnosis.group.as_deref().unwrap_or_default())
+            format!(
+                "{topic}/{partition}/{offset}/{}",
+                diagnosis.group.as_deref().unwrap_or_default()
+            )
         }
         (_, _, _, Some(id)) => format!("{}/{id}", letter.topic),
         _ => format!("{}/{}/{offset}", letter.topic, letter.partition),
@@ -128,6 +154,9 @@ fn kept(list: Vec<Header>, redrive_count: u32) -> Vec<Header> {
             || name == headers::POSSIBLE_DOUBLE)
     };
     let mut kept: Vec<Header> = list.into_iter().filter(is_own).collect();
-    kept.push(Header::new(headers::DLQ_REDRIVE_COUNT, redrive_count.saturating_add(1).to_string()));
+    kept.push(Header::new(
+        headers::DLQ_REDRIVE_COUNT,
+        redrive_count.saturating_add(1).to_string(),
+    ));
     kept
 }

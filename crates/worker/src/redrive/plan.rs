@@ -46,7 +46,10 @@ impl Plan {
     /// Letters that would be sent.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.judgement, Judgement::Ready(_))).count()
+        self.entries
+            .iter()
+            .filter(|entry| matches!(entry.judgement, Judgement::Ready(_)))
+            .count()
     }
 }
 
@@ -66,7 +69,11 @@ pub async fn plan(
         .into_iter()
         .map(|letter| {
             let judgement = judge(&letter, contracts, allowed, ledger);
-            Entry { letter, judgement, younger: 0 }
+            Entry {
+                letter,
+                judgement,
+                younger: 0,
+            }
         })
         .collect();
     let ready = |entry: &&mut Entry| matches!(entry.judgement, Judgement::Ready(_));
@@ -84,10 +91,16 @@ fn judge(
         return Judgement::Done;
     }
     if !allowed.contains(&letter.event.topic) {
-        return Judgement::Refused(format!("it names the topic {}, which this redrive may not write to", letter.event.topic));
+        return Judgement::Refused(format!(
+            "it names the topic {}, which this redrive may not write to",
+            letter.event.topic
+        ));
     }
     let Some(contract) = contracts.get(&letter.event.event_type) else {
-        return Judgement::Refused(format!("no contract was chosen for events of type {}", letter.event.event_type));
+        return Judgement::Refused(format!(
+            "no contract was chosen for events of type {}",
+            letter.event.event_type
+        ));
     };
     let valid = match &letter.data {
         Data::Json(json) => contract.encode_json(json),
@@ -102,13 +115,22 @@ fn judge(
 async fn count_younger(cluster: &Cluster, entries: impl Iterator<Item = &mut Entry>) -> Result<(), Error> {
     let mut by_topic: BTreeMap<TopicName, Vec<&mut Entry>> = BTreeMap::new();
     for entry in entries {
-        by_topic.entry(entry.letter.event.topic.clone()).or_default().push(entry);
+        by_topic
+            .entry(entry.letter.event.topic.clone())
+            .or_default()
+            .push(entry);
     }
     for (topic, mut entries) in by_topic {
-        let oldest = entries.iter().map(|entry| failed_at(&entry.letter)).min().unwrap_or_default();
+        let oldest = entries
+            .iter()
+            .map(|entry| failed_at(&entry.letter))
+            .min()
+            .unwrap_or_default();
         let younger = sent_since(cluster, &topic, oldest, &entries).await?;
         for entry in &mut entries {
-            let Some(key) = &entry.letter.event.key else { continue };
+            let Some(key) = &entry.letter.event.key else {
+                continue;
+            };
             let since = failed_at(&entry.letter);
             let times = younger.get(key).map(Vec::as_slice).unwrap_or_default();
             entry.younger = times.iter().filter(|time| **time >= since).count() as u64;
@@ -124,8 +146,11 @@ async fn sent_since(
     oldest: Timestamp,
     entries: &[&mut Entry],
 ) -> Result<HashMap<Bytes, Vec<Timestamp>>, Error> {
-    let mut times: HashMap<Bytes, Vec<Timestamp>> =
-        entries.iter().filter_map(|entry| entry.letter.event.key.clone()).map(|key| (key, Vec::new())).collect();
+    let mut times: HashMap<Bytes, Vec<Timestamp>> = entries
+        .iter()
+        .filter_map(|entry| entry.letter.event.key.clone())
+        .map(|key| (key, Vec::new()))
+        .collect();
     for partition in &cluster.topic_anew(topic).await?.partitions {
         let place = TopicPartition::new(topic.clone(), partition.index);
         let mut range = cluster.read(place.clone(), At::Time(oldest), Until::End).await?;
@@ -142,5 +167,10 @@ async fn sent_since(
 
 /// When the letter's event failed; the beginning of time when its headers do not say.
 fn failed_at(letter: &Letter) -> Timestamp {
-    letter.diagnosis.failed_at.as_deref().and_then(Timestamp::parse_rfc3339).unwrap_or_default()
+    letter
+        .diagnosis
+        .failed_at
+        .as_deref()
+        .and_then(Timestamp::parse_rfc3339)
+        .unwrap_or_default()
 }
