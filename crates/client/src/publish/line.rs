@@ -44,6 +44,14 @@ pub(super) struct Appends {
     unknown: Option<u64>,
 }
 
+impl Line {
+    /// True when nothing is left to do that can be done now: what is parked waits for a leader.
+    fn has_finished(&self) -> bool {
+        let is_drained = self.machine.parked().is_empty() || !matches!(self.leader, Leader::At { .. });
+        self.closed && self.machine.is_idle() && is_drained
+    }
+}
+
 impl Appends {
     /// What an append's end means for the machine. A stopped store has not taken this one, but may have before.
     pub(super) fn result(&mut self, append: u64, result: Result<u64, Error>) -> StoreResult {
@@ -259,24 +267,17 @@ impl Engine {
 
     /// Tells every line and topic that nothing more comes, once that is so. True when all have finished.
     pub(super) fn close_lines(&mut self) -> bool {
-        let mut finished = self.close_topics();
-        let mut closing = Vec::new();
+        let topics_finished = self.close_topics();
         for (id, line) in &mut self.lines {
             let is_taken = line.intake.ready.is_empty() && line.intake.front.retire();
             if is_taken && !line.closed {
                 line.closed = true;
-                closing.push(*id);
+                self.inbox.push_back((*id, Input::Close));
             }
-            let is_drained = line.machine.parked().is_empty() || !matches!(line.leader, Leader::At { .. });
-            finished &= line.closed && line.machine.is_idle() && is_drained;
-        }
-        finished &= closing.is_empty();
-        for id in closing {
-            self.inbox.push_back((id, Input::Close));
         }
         self.tell();
         self.begin_sends();
-        finished
+        topics_finished && self.lines.values().all(Line::has_finished)
     }
 
     /// The place that the line `id` parks at.

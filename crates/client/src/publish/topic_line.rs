@@ -413,20 +413,17 @@ impl Engine {
     /// Tells every topic that nothing more comes. True when all have finished.
     pub(super) fn close_topics(&mut self) -> bool {
         let mut closing = Vec::new();
-        let mut finished = true;
         for (id, line) in &mut self.topics {
             let is_taken = line.intake.ready.is_empty() && line.intake.front.retire();
             if is_taken && !line.closed {
                 line.closed = true;
                 closing.push(*id);
             }
-            finished &= line.closed && line.machine.is_idle();
         }
-        finished &= closing.is_empty();
         for id in closing {
             self.topic_step(id, Input::Close);
         }
-        finished
+        self.topics.values().all(|line| line.closed && line.machine.is_idle())
     }
 }
 
