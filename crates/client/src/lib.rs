@@ -11,3 +11,8 @@ pub use evenkeel_broker::Kafka;
 pub use evenkeel_event::{Event, EventId, TopicName};
 pub use publish::{Lane, LetterPlace, PublishError, Publisher, Receipt};
 pub use schema_cache::{Registry, SchemaCache, SchemaError};
+
+/// Compiles the examples of the repository's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadmeExamples;

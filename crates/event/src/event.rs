@@ -50,6 +50,13 @@ impl Event {
         }
     }
 
+    /// The event with a key, which orders it among the events of the same key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// The event's attributes as Kafka headers (CloudEvents Kafka protocol binding, section 3.2), then its own headers.
     #[must_use]
     pub fn to_headers(&self, content_type: &str, data_schema: Option<&str>) -> Vec<Header> {

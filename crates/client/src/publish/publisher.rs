@@ -7,7 +7,7 @@ use bytes::Bytes;
 use evenkeel_broker::Cluster;
 use evenkeel_event::clock::{Clock, SystemClock};
 use evenkeel_event::topic::NameError;
-use evenkeel_event::{Code, Event, Letter, Record, TopicName};
+use evenkeel_event::{Code, Event, EventId, Letter, Record, TopicName};
 use evenkeel_flow::session::Settings;
 use evenkeel_schema::{Contract, Payload, Valid, Violation};
 use evenkeel_store::{DiskStandby, Kind, Standby, Stats};
@@ -147,6 +147,20 @@ impl Publisher {
                 commands,
             }),
         })
+    }
+
+    /// An event of this application that happens now, with an id of its own.
+    #[must_use]
+    pub fn event(&self, event_type: &str, topic: &TopicName) -> Event {
+        let now = self.inner.shared.clock.now();
+        let source = format!("/{}", self.inner.application);
+        Event::new(
+            EventId::v7(now, rand::random()),
+            source,
+            event_type,
+            now,
+            topic.clone(),
+        )
     }
 
     /// Publishes an event whose data is `data`, and waits until a durable place has it.

@@ -423,7 +423,9 @@ impl Engine {
         for id in closing {
             self.topic_step(id, Input::Close);
         }
-        self.topics.values().all(|line| line.closed && line.machine.is_idle())
+        self.topics
+            .values()
+            .all(|line| line.closed && line.machine.is_idle())
     }
 }
 
