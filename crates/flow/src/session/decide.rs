@@ -37,9 +37,15 @@ impl<P: Payload> Partition<P> {
                 false
             }
             State::Missing if matches!(front.home, Home::Stored(_)) => self.send_marked(now, index, orders),
-            State::Lettered if !frozen && !self.has_open_attempt() => self.leave(now, index, orders),
+            State::Lettered if !self.is_appending() && !self.has_open_attempt() => {
+                self.leave(now, index, orders)
+            }
             _ => false,
         }
+    }
+
+    fn is_appending(&self) -> bool {
+        self.flight.iter().any(|batch| batch.home == Home::Appending)
     }
 
     /// A stamp that would not decide is not sent. True when the front changed.

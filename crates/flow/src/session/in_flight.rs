@@ -75,6 +75,16 @@ impl<P: Payload> InFlight<P> {
         self.state == State::Done
     }
 
+    /// It is becoming a dead letter: it is not Kafka that its callers wait for, and it is not parked.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Lettering { .. } | State::Lettered)
+    }
+
+    /// It is in memory alone, and its callers wait for Kafka.
+    pub(super) fn has_waiting_callers(&self) -> bool {
+        self.home == Home::Memory && !self.is_leaving() && !self.shares.is_empty()
+    }
+
     /// The position after its last record, when it is stored.
     pub(super) fn stored_end(&self) -> Option<u64> {
         match self.home {

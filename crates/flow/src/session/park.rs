@@ -3,7 +3,8 @@
 //! The rules it keeps:
 //! - a partition is out when its callers wait without progress for [`Settings::out_after`](super::Settings::out_after),
 //!   and at once when its leader is known to be gone or an operator has to mend something; a throttle is no outage;
-//! - what is in flight is appended with its stamps, in order, then what waits, unstamped; one append at a time;
+//! - what is in flight is appended with its stamps, in order, then what waits, unstamped; one append at a time. What is
+//!   becoming a dead letter is not: else a crash would send what its caller was told is a letter;
 //! - `Parked` is told when the append is durable; an append whose fate is unknown is repeated under its number;
 //! - what the store refuses is told `Failed`. What is in flight may have landed: it stays, and is sent until that is known.
 //!   What waits is gone;
@@ -12,18 +13,14 @@
 use std::time::Duration;
 
 use super::append::{Append, acknowledge, fail_shares, park_shares};
-use super::in_flight::{Home, State, records};
+use super::in_flight::{Home, InFlight, State, records};
 use super::partition::{Leader, Mode, Numbers};
 use super::{Now, Order, Outcome, Partition, Payload, Reason, StoreResult};
 
 impl<P: Payload> Partition<P> {
     /// Chooses between sending directly and parking.
     pub(super) fn choose_mode(&mut self, now: Now) {
-        let callers_wait = !self.waiting.is_empty()
-            || self
-                .flight
-                .iter()
-                .any(|batch| batch.home == Home::Memory && !batch.shares.is_empty());
+        let callers_wait = !self.waiting.is_empty() || self.flight.iter().any(InFlight::has_waiting_callers);
         if callers_wait {
             self.health.stalled_since.get_or_insert(now.elapsed);
         } else {
@@ -77,10 +74,7 @@ impl<P: Payload> Partition<P> {
             self.fail_what_waits_too_long(now, orders);
             return;
         }
-        let has_callers = self
-            .flight
-            .iter()
-            .any(|batch| batch.home == Home::Memory && !batch.shares.is_empty());
+        let has_callers = self.flight.iter().any(InFlight::has_waiting_callers);
         let is_needed = has_callers
             || !self.waiting.is_empty()
             || (self.needs_store() && now.elapsed >= self.health.retry_at);
@@ -89,7 +83,7 @@ impl<P: Payload> Partition<P> {
         }
         let mut stamped = Vec::new();
         for batch in &mut self.flight {
-            if batch.home == Home::Memory && !batch.is_done() {
+            if batch.home == Home::Memory && !batch.is_done() && !batch.is_leaving() {
                 batch.home = Home::Appending;
                 stamped.push((batch.stamping, batch.payload.clone()));
             }

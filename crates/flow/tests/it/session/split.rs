@@ -141,3 +141,25 @@ fn when_its_own_epochs_are_used_up_the_process_asks_for_another_producer_id() {
          stamped 1 -> send 2 11/1/0! a",
     );
 }
+
+#[test]
+fn what_becomes_a_letter_is_not_parked_and_what_follows_is() {
+    const PARKED: &str = "
+        publish 2 b -> send 2 7/0/1 b
+        publish 3 c -> send 3 7/0/2 c
+        answer 2 refused -> letter 1 b
+        answer 3 code 45
+        wait 500 -> append 1 7/0/2 c
+    ";
+    known(&format!(
+        "{PARKED}
+         stored 1 0 -> ack 3.0+1 parked 0
+         lettered 1 -> ack 2.0+1 lettered; stamp 1 0+1:7/1/0
+         stamped 1 -> send 4 7/1/0 c"
+    ));
+    known(&format!(
+        "{PARKED}
+         lettered 1 not -> ack 2.0+1 failed
+         stored 1 0 -> ack 3.0+1 parked 0; stamp 1 0+1:7/1/0"
+    ));
+}
