@@ -1,5 +1,5 @@
 //! 512-byte appends, durable one by one, at 1, 16, 64 and 256 writers: the standby store beside what it could have been
-//! built on. Run: `cargo run --release --manifest-path bench/standby/Cargo.toml -- [DIRECTORY] [SECONDS]`.
+//! built on. Run: `cargo run --release --manifest-path benches/standby/Cargo.toml -- [DIRECTORY] [SECONDS]`.
 
 use std::io::Write as _;
 use std::path::Path;
