@@ -19,6 +19,9 @@ pub enum Error {
     /// Kafka could not be read or written.
     #[error("Kafka: {0}")]
     Broker(#[from] evenkeel_broker::Error),
+    /// The standby store could not be read.
+    #[error(transparent)]
+    Standby(#[from] evenkeel_store::Error),
     /// The event was not taken.
     #[error("letter {identity}: {source}")]
     Publish {

@@ -15,6 +15,9 @@ use evenkeel_schema::{Payload, Valid};
 
 use super::{Error, Judgement, Ledger, Letter, Plan, Who};
 
+/// Bytes of parked rows that are looked through at a time.
+const READ_BYTES_MAX: usize = 4 << 20;
+
 /// What became of the letters of a plan.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Redriven {
@@ -146,8 +149,12 @@ async fn partition(publisher: &Publisher, letter: &Letter) -> Result<TopicPartit
     Ok(TopicPartition::new(letter.event.topic.clone(), index))
 }
 
-/// True when an earlier run's event is in the standby store or on the log.
+/// True when an earlier run's event is in the standby store or on the log. The store is asked first: what has left it
+/// since is on the log.
 async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<bool, Error> {
+    if is_parked(publisher, letter).await? {
+        return Ok(true);
+    }
     let topic = publisher.cluster().topic(&letter.event.topic).await?;
     let wanted = letter.event.id.as_str().as_bytes();
     for partition in &topic.partitions {
@@ -165,6 +172,28 @@ async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<b
             .await?;
         if !found.is_empty() {
             return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// True when the standby store holds the letter's event.
+async fn is_parked(publisher: &Publisher, letter: &Letter) -> Result<bool, Error> {
+    let store = publisher.standby();
+    for open in store.open_places().await? {
+        if open.place.topic != letter.event.topic {
+            continue;
+        }
+        let mut from = open.span.head;
+        loop {
+            let piece = store.read(&open.place, from, READ_BYTES_MAX).await?;
+            if piece.rows.iter().any(|stored| stored.row.ids.contains(&letter.event.id)) {
+                return Ok(true);
+            }
+            match piece.rows.last() {
+                Some(last) => from = last.position + u64::from(last.row.count),
+                None => break,
+            }
         }
     }
     Ok(false)
