@@ -32,17 +32,17 @@ async fn play(place: Place) {
         let played = course::play(seed, &place, &registry).await;
         match played.with_context(|| format!("EVENKEEL_KILL_SEED={seed}")) {
             Ok(summary) => {
-                println!("seed {seed}: {summary}");
+                eprintln!("{place}, seed {seed}: {summary}");
                 total += summary;
             }
             Err(failure) => {
-                println!("{failure:?}");
+                eprintln!("{place}: {failure:?}");
                 failures.push(format!("{failure:#}"));
             }
         }
     }
-    println!("all seeds: {total}");
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    eprintln!("{place}, all seeds: {total}");
+    assert!(failures.is_empty(), "on {place}:\n{}", failures.join("\n\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

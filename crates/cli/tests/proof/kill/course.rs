@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What was seen in one seed or several.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
-    seeds: usize,
     events: usize,
     kills: usize,
     parked: usize,
@@ -38,7 +37,6 @@ pub(super) struct Summary {
 
 impl AddAssign for Summary {
     fn add_assign(&mut self, other: Self) {
-        self.seeds += other.seeds;
         self.events += other.events;
         self.kills += other.kills;
         self.parked += other.parked;
@@ -53,9 +51,8 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} seeds, {} events, {} kills, {} parked, {} dead-lettered; \
+            "{} events, {} kills, {} parked, {} dead-lettered; \
              {} sent again by the script, {} doubles of those; {} marked",
-            self.seeds,
             self.events,
             self.kills,
             self.parked,
@@ -106,7 +103,7 @@ impl Course {
             ground.direct().await?.create_topic(&topic).await?;
         }
         let call = Call {
-            bootstrap: ground.bootstrap(),
+            bootstrap: ground.bootstrap().to_owned(),
             registry: registry.to_owned(),
             topic: topic.to_string(),
             park_after_ms: random.random_range(100..=500),
@@ -115,9 +112,10 @@ impl Course {
         };
         let count = random.random_range(60..=150);
         let window = random.random_range(3..=60);
+        let pace = Duration::from_millis(random.random_range(0..=8));
         let events = events(&mut random, count);
         Ok(Self {
-            script: Script::new(call, events, window),
+            script: Script::new(call, events, window, pace),
             letters: TopicName::publish_letters(&application)?,
             random,
             ground,
@@ -171,13 +169,13 @@ impl Course {
 
     /// A random moment: some time after the process began to run, or after it printed some receipts.
     async fn moment(&mut self) -> Result<()> {
-        if self.random.random_bool(0.5) {
-            let count = self.random.random_range(1..=20);
+        if self.random.random_bool(0.6) {
+            let count = self.random.random_range(1..=10);
             self.script.run_until_answered(count).await?;
-            let micros = self.random.random_range(0..20_000);
+            let micros = self.random.random_range(0..5_000);
             return self.script.run_for(Duration::from_micros(micros)).await;
         }
-        let millis = self.random.random_range(0..800);
+        let millis = self.random.random_range(0..400);
         self.script.run_for(Duration::from_millis(millis)).await
     }
 
@@ -214,7 +212,6 @@ impl Course {
                 .count()
         };
         Ok(Summary {
-            seeds: 1,
             events: tasks.len(),
             kills: self.script.kills,
             parked: with(Outcome::Parked),

@@ -1,5 +1,6 @@
-//! A broker that can be taken away: the embedded one really stops, Apache Kafka is cut off by a proxy.
+//! A broker that can be taken away: the embedded one really stops, Apache Kafka is cut off by the proxy before it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,7 +21,16 @@ pub(super) enum Place {
     Kafka(&'static str),
 }
 
-/// How the broker goes away. The embedded one can only stop.
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Embedded => "embedded broker",
+            Self::Kafka(_) => "Apache Kafka",
+        })
+    }
+}
+
+/// How the broker goes away.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outage {
     /// Connections are closed, new ones refused.
@@ -30,99 +40,90 @@ pub(super) enum Outage {
 }
 
 /// The broker of one seed.
-pub(super) enum Ground {
-    Embedded {
-        broker: Option<Broker>,
-        address: SocketAddr,
-        directory: PathBuf,
-    },
-    Kafka {
-        proxy: Proxy,
-        direct: &'static str,
-    },
+pub(super) struct Ground {
+    proxy: Proxy,
+    direct: String,
+    embedded: Option<Embedded>,
+}
+
+struct Embedded {
+    /// None while it is stopped.
+    broker: Option<Broker>,
+    address: SocketAddr,
+    directory: PathBuf,
 }
 
 impl Ground {
     pub(super) async fn start(place: Place, directory: &Path) -> Result<Self> {
-        match place {
+        let (direct, embedded) = match place {
             Place::Embedded => {
-                let directory = directory.join("broker");
-                let free = SocketAddr::from(([127, 0, 0, 1], 0));
-                let broker = embedded(&directory, free).await?;
-                let address = broker.address();
-                Ok(Self::Embedded {
-                    broker: Some(broker),
-                    address,
-                    directory,
-                })
+                let embedded = Embedded::start(directory.join("broker")).await?;
+                (embedded.address.to_string(), Some(embedded))
             }
-            Place::Kafka(direct) => Ok(Self::Kafka {
-                proxy: Proxy::start(direct)?,
-                direct,
-            }),
-        }
+            Place::Kafka(direct) => (direct.to_owned(), None),
+        };
+        Ok(Self {
+            proxy: Proxy::start(&direct)?,
+            direct,
+            embedded,
+        })
     }
 
     /// What the publisher connects to.
-    pub(super) fn bootstrap(&self) -> String {
-        match self {
-            Self::Embedded { address, .. } => address.to_string(),
-            Self::Kafka { proxy, .. } => proxy.bootstrap().to_owned(),
-        }
+    pub(super) fn bootstrap(&self) -> &str {
+        self.proxy.bootstrap()
     }
 
     /// How the judge reads, past every fault. The broker must be there.
     pub(super) async fn direct(&self) -> Result<Cluster> {
-        let bootstrap = match self {
-            Self::Embedded { address, .. } => address.to_string(),
-            Self::Kafka { direct, .. } => (*direct).to_owned(),
-        };
-        Ok(Cluster::connect(Kafka::at(bootstrap)).await?)
+        Ok(Cluster::connect(Kafka::at(self.direct.as_str())).await?)
     }
 
-    /// Lets the next produce requests arrive and their answers get lost. The embedded broker has nothing in between.
+    /// Lets the next produce requests arrive and their answers get lost, until the broker goes away and returns.
     pub(super) async fn lose_answers(&self, count: usize) {
-        if let Self::Kafka { proxy, .. } = self {
-            proxy.drop_responses(Api::PRODUCE, count).await;
-        }
+        self.proxy.drop_responses(Api::PRODUCE, count).await;
     }
 
     /// Holds every request and answer back for this long, until the broker goes away and returns.
     pub(super) async fn slow_down(&self, each_way: Duration) {
-        if let Self::Kafka { proxy, .. } = self {
-            proxy.delay(each_way).await;
-        }
+        self.proxy.delay(each_way).await;
     }
 
     pub(super) async fn take_away(&mut self, outage: Outage) -> Result<()> {
-        match (self, outage) {
-            (Self::Embedded { broker, .. }, _) => {
-                broker
-                    .take()
-                    .context("the broker is away already")?
-                    .stop()
-                    .await?;
-            }
-            (Self::Kafka { proxy, .. }, Outage::Gone) => proxy.cut().await,
-            (Self::Kafka { proxy, .. }, Outage::Silent) => proxy.hang().await,
+        match outage {
+            Outage::Gone => self.proxy.cut().await,
+            Outage::Silent => self.proxy.hang().await,
+        }
+        if let (Outage::Gone, Some(embedded)) = (outage, &mut self.embedded) {
+            let broker = embedded.broker.take().context("the broker is away already")?;
+            broker.stop().await?;
         }
         Ok(())
     }
 
     pub(super) async fn give_back(&mut self) -> Result<()> {
-        match self {
-            Self::Embedded {
-                broker,
-                address,
-                directory,
-            } => *broker = Some(embedded(directory, *address).await?),
-            Self::Kafka { proxy, .. } => proxy.restore().await,
+        if let Some(embedded) = &mut self.embedded
+            && embedded.broker.is_none()
+        {
+            embedded.broker = Some(open(&embedded.directory, embedded.address).await?);
         }
+        self.proxy.restore().await;
         Ok(())
     }
 }
 
-async fn embedded(directory: &Path, listen: SocketAddr) -> Result<Broker> {
+impl Embedded {
+    async fn start(directory: PathBuf) -> Result<Self> {
+        let broker = open(&directory, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        Ok(Self {
+            address: broker.address(),
+            broker: Some(broker),
+            directory,
+        })
+    }
+}
+
+async fn open(directory: &Path, listen: SocketAddr) -> Result<Broker> {
     let mut config = evenkeel_embedded::Config::new(directory);
     config.listen = listen;
     let begun = Instant::now();

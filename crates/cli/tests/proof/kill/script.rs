@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::invoices::Invoice;
 use crate::registry::EVENTS;
@@ -67,7 +67,9 @@ pub(super) struct Script {
     /// So many of them may be sent by now.
     pub(super) allowed: usize,
     /// So many may be without a receipt at a time.
-    pub(super) window: usize,
+    window: usize,
+    /// From one to the next.
+    pace: Duration,
     pub(super) kills: usize,
     runs: usize,
     process: Option<Process>,
@@ -81,13 +83,15 @@ struct Process {
     reading: JoinHandle<()>,
     /// The first task that it was not offered yet.
     next: usize,
+    /// When the next may be given.
+    due: Instant,
     unanswered: usize,
     answered: usize,
     errors: PathBuf,
 }
 
 impl Script {
-    pub(super) fn new(call: Call, invoices: Vec<Invoice>, window: usize) -> Self {
+    pub(super) fn new(call: Call, invoices: Vec<Invoice>, window: usize, pace: Duration) -> Self {
         let task = |invoice| Task {
             invoice,
             sent: 0,
@@ -98,6 +102,7 @@ impl Script {
             tasks: invoices.into_iter().map(task).collect(),
             allowed: 0,
             window,
+            pace,
             kills: 0,
             runs: 0,
             process: None,
@@ -115,37 +120,48 @@ impl Script {
     /// Feeds and listens until the time is over.
     pub(super) async fn run_for(&mut self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
-        loop {
-            self.feed()?;
-            let process = self.process.as_mut().context("nothing runs")?;
-            tokio::select! {
-                line = process.output.recv() => match line {
-                    Some(line) => self.take(&line)?,
-                    None => bail!("publish ended by itself: {}", process.errors()),
-                },
-                () = sleep_until(end) => return Ok(()),
-            }
+        while Instant::now() < end {
+            let due = self.feed()?.unwrap_or(end).min(end);
+            self.listen(due).await?;
         }
+        Ok(())
     }
 
     /// Feeds and listens until the present process has printed `count` receipts, or there is nothing more to send.
     pub(super) async fn run_until_answered(&mut self, count: usize) -> Result<()> {
+        let mut end = Instant::now() + PATIENCE;
         loop {
-            self.feed()?;
-            let process = self.process.as_mut().context("nothing runs")?;
-            if process.answered >= count || process.unanswered == 0 {
+            let due = self.feed()?;
+            let process = self.process.as_ref().context("nothing runs")?;
+            if process.answered >= count || (process.unanswered == 0 && due.is_none()) {
                 return Ok(());
             }
-            match timeout(PATIENCE, process.output.recv()).await {
-                Ok(Some(line)) => self.take(&line)?,
-                Ok(None) => bail!("publish ended by itself: {}", process.errors()),
-                Err(_) => bail!(
-                    "no receipt for {} s, {} events wait: {}",
-                    PATIENCE.as_secs(),
-                    process.unanswered,
-                    process.errors()
-                ),
+            ensure!(
+                Instant::now() < end,
+                "no receipt for {} s, {} events wait: {}",
+                PATIENCE.as_secs(),
+                process.unanswered,
+                tail(&process.errors)
+            );
+            let answered = process.answered;
+            self.listen(due.unwrap_or(end).min(end)).await?;
+            if self
+                .process
+                .as_ref()
+                .is_some_and(|process| process.answered > answered)
+            {
+                end = Instant::now() + PATIENCE;
             }
+        }
+    }
+
+    /// Takes a receipt, or waits until `due`.
+    async fn listen(&mut self, due: Instant) -> Result<()> {
+        let process = self.process.as_mut().context("nothing runs")?;
+        match timeout_at(due, process.output.recv()).await {
+            Ok(Some(line)) => self.take(&line),
+            Ok(None) => bail!("publish ended by itself: {}", tail(&process.errors)),
+            Err(_) => Ok(()),
         }
     }
 
@@ -160,30 +176,11 @@ impl Script {
 
     /// Closes the input and waits until the process ends. Says whether anything is still parked.
     pub(super) async fn close(&mut self) -> Result<bool> {
-        let Process {
-            mut child,
-            input,
-            output,
-            reading,
-            next,
-            unanswered,
-            answered,
-            errors,
-        } = self.process.take().context("nothing runs")?;
-        drop(input);
-        let ended = timeout(PATIENCE, child.wait()).await;
-        let status = ended.with_context(|| format!("publish does not end: {}", tail(&errors)))??;
-        let (input, _) = mpsc::unbounded_channel();
-        let process = Process {
-            child,
-            input,
-            output,
-            reading,
-            next,
-            unanswered,
-            answered,
-            errors,
-        };
+        let mut process = self.process.take().context("nothing runs")?;
+        // The feeding task ends with its channel, and closes the pipe.
+        process.input = mpsc::unbounded_channel().0;
+        let ended = timeout(PATIENCE, process.child.wait()).await;
+        let status = ended.with_context(|| format!("publish does not end: {}", tail(&process.errors)))??;
         let errors = self.listen_to_the_end(process).await?;
         // 100: there are dead letters.
         ensure!(
@@ -198,20 +195,24 @@ impl Script {
         self.tasks.iter().filter(|task| task.receipt.is_none()).count()
     }
 
-    /// Gives the process what may be sent, in order.
-    fn feed(&mut self) -> Result<()> {
+    /// Gives the process what it may have, in order. Says when the next may be given, if only its time has not come.
+    fn feed(&mut self) -> Result<Option<Instant>> {
         let process = self.process.as_mut().context("nothing runs")?;
         while process.next < self.allowed && process.unanswered < self.window {
             let task = &mut self.tasks[process.next];
-            process.next += 1;
             if task.receipt.is_none() {
+                if Instant::now() < process.due {
+                    return Ok(Some(process.due));
+                }
+                process.due = Instant::now() + self.pace;
                 task.sent += 1;
                 process.unanswered += 1;
                 // A process that has ended shows when it is listened to.
                 process.input.send(task.invoice.ndjson()).ok();
             }
+            process.next += 1;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn take(&mut self, line: &str) -> Result<()> {
@@ -231,7 +232,7 @@ impl Script {
 
     /// Takes what an ended process printed; gives what it complained about.
     async fn listen_to_the_end(&mut self, mut process: Process) -> Result<String> {
-        process.reading.await?;
+        (&mut process.reading).await?;
         while let Ok(line) = process.output.try_recv() {
             self.take(&line)?;
         }
@@ -274,14 +275,11 @@ impl Process {
             output,
             reading: tokio::spawn(read(stdout, told)),
             next: 0,
+            due: Instant::now(),
             unanswered: 0,
             answered: 0,
             errors,
         })
-    }
-
-    fn errors(&self) -> String {
-        tail(&self.errors)
     }
 }
 
