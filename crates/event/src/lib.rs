@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backoff;
+pub mod calendar;
 pub mod clock;
 pub mod diagnosis;
 pub mod event;

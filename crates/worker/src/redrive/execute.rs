@@ -187,7 +187,11 @@ async fn is_parked(publisher: &Publisher, letter: &Letter) -> Result<bool, Error
         let mut from = open.span.head;
         loop {
             let piece = store.read(&open.place, from, READ_BYTES_MAX).await?;
-            if piece.rows.iter().any(|stored| stored.row.ids.contains(&letter.event.id)) {
+            if piece
+                .rows
+                .iter()
+                .any(|stored| stored.row.ids.contains(&letter.event.id))
+            {
                 return Ok(true);
             }
             match piece.rows.last() {
