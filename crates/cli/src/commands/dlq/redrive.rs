@@ -1,0 +1,331 @@
+//! `evenkeel dlq redrive`: a plan, and with `--execute` the redrive itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use evenkeel::Publisher;
+use evenkeel_broker::Cluster;
+use evenkeel_event::TopicName;
+use evenkeel_event::clock::SystemClock;
+use evenkeel_worker::redrive::{Entry, Judgement, Ledger, Letter, Plan, Redriven, Who, execute, find, plan};
+use serde::Serialize;
+
+use super::choose::{Choice, Chooser, Version};
+use super::{LetterId, letters};
+use crate::commands::domain;
+use crate::config::Settings;
+use crate::exit::Outcome;
+use crate::output::{Format, Tabular, print_document, print_list};
+use crate::registry::Registry;
+use crate::sdk;
+
+/// Longest wait at the end for what is on its way.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The letters: DEAD-LETTER-TOPIC/PARTITION/OFFSET, as `dlq list` shows them.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<LetterId>,
+    /// Every letter on --topic.
+    #[arg(long, requires = "topic")]
+    all: bool,
+    /// The dead-letter topic.
+    #[arg(long, value_name = "DEAD-LETTER-TOPIC")]
+    topic: Option<TopicName>,
+    /// The version of their contract that they must obey: a number or latest.
+    #[arg(long, value_name = "N|latest")]
+    version: Version,
+    /// Only letters that are bound for this topic may be sent; others are refused.
+    #[arg(long, value_name = "TOPIC")]
+    to: Option<TopicName>,
+    /// Why, in your words; it is written down with who did it.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Do it; without this only the plan is printed.
+    #[arg(long)]
+    execute: bool,
+}
+
+/// A line of the plan.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    event_id: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    key: Option<String>,
+    topic: String,
+    judgement: &'static str,
+    /// Events of its key that stand on the topic already and are younger: it will land behind them.
+    younger: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Tabular for Row {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "type", "key", "topic", "judgement", "younger", "reason"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.event_type.clone(),
+            self.key.clone().unwrap_or_else(|| "-".to_owned()),
+            self.topic.clone(),
+            self.judgement.to_owned(),
+            self.younger.to_string(),
+            self.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Document {
+    plan: Vec<Row>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executed: Option<Executed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Executed {
+    sent: usize,
+    /// Sent by an earlier run that ended before it could say so.
+    found: usize,
+    claimed_by_others: Vec<Claimed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Claimed {
+    letter: String,
+    by: String,
+}
+
+pub(super) async fn run(
+    cluster: &Cluster,
+    options: Options,
+    format: Format,
+    settings: &Settings,
+) -> Result<Outcome> {
+    let internal = domain::internal_topics(settings)?;
+    let letters = chosen(cluster, &options).await?;
+    let allowed = allowed(cluster, &letters, options.to.as_ref(), settings).await?;
+    let mut ledger = Ledger::read(cluster, internal.evenkeel.clone()).await?;
+    let mut chooser = Chooser::new(Registry::new(settings), options.version);
+    let choices = tokio::task::block_in_place(|| choose(&mut chooser, letters))?;
+    let plan = judge(cluster, choices, &allowed, &ledger).await?;
+    let rows: Vec<Row> = plan.entries.iter().map(row).collect();
+    let (ready, refused) = (plan.ready(), counted(&rows, "refused"));
+    if format == Format::Table {
+        print_list(format, &rows)?;
+    }
+    eprintln!(
+        "the plan: {ready} ready, {refused} refused, {} redriven before",
+        counted(&rows, "done")
+    );
+    let mut outcome = if refused > 0 {
+        Outcome::Findings
+    } else {
+        Outcome::Fine
+    };
+    let mut executed = None;
+    if !options.execute {
+        eprintln!("nothing was sent; add --execute to send what is ready");
+    } else if ready > 0 {
+        // The ledger's topic is the platform's own, with settings of its own.
+        domain::follow(cluster, &internal).await?;
+        let redriven = send(plan, &mut ledger, &options.reason, settings).await?;
+        if !redriven.claimed.is_empty() {
+            outcome = Outcome::Findings;
+        }
+        executed = Some(tell(redriven));
+    }
+    if format != Format::Table {
+        print_document(format, &Document { plan: rows, executed })?;
+    }
+    Ok(outcome)
+}
+
+async fn chosen(cluster: &Cluster, options: &Options) -> Result<Vec<Letter>> {
+    if let (true, Some(topic)) = (options.all, &options.topic) {
+        return letters(cluster, topic).await;
+    }
+    let mut chosen = Vec::with_capacity(options.ids.len());
+    for id in &options.ids {
+        if let Some(topic) = options
+            .topic
+            .as_ref()
+            .filter(|topic| **topic != id.partition.topic)
+        {
+            bail!("the letter {id} is not on {topic}");
+        }
+        match find(cluster, &id.partition, id.offset).await? {
+            Some(letter) => chosen.push(letter),
+            None => bail!("there is no dead letter {id} (evenkeel dlq list shows those that there are)"),
+        }
+    }
+    // The same event may have been written to the dead-letter topic twice.
+    let mut known = std::collections::HashSet::new();
+    chosen.retain(|letter| known.insert(letter.identity.clone()));
+    Ok(chosen)
+}
+
+/// The topics that letters may be sent to: those that they name, where these exist and hold events of applications.
+async fn allowed(
+    cluster: &Cluster,
+    letters: &[Letter],
+    to: Option<&TopicName>,
+    settings: &Settings,
+) -> Result<Vec<TopicName>> {
+    let internal = domain::internal_topics(settings)?;
+    let topics = cluster.topics().await.context("the topics cannot be listed")?;
+    let fit: Vec<TopicName> = topics
+        .into_iter()
+        .filter(|topic| !topic.internal && !topic.name.is_dead_letter_topic())
+        .map(|topic| topic.name)
+        .filter(|name| *name != internal.schemas && *name != internal.evenkeel)
+        .collect();
+    if let Some(to) = to.filter(|to| !fit.contains(to)) {
+        bail!("{to} is missing, or a topic that nothing may be redriven to");
+    }
+    Ok(fit
+        .into_iter()
+        .filter(|name| to.is_none_or(|to| to == name))
+        .filter(|name| letters.iter().any(|letter| letter.event.topic == *name))
+        .collect())
+}
+
+/// Letters of one event type that are judged by one subject.
+type Choices = BTreeMap<(String, String), (Choice, Vec<Letter>)>;
+
+fn choose(chooser: &mut Chooser, letters: Vec<Letter>) -> Result<Choices> {
+    let mut choices = Choices::new();
+    for letter in letters {
+        let (subject, choice) = chooser.choose(&letter)?;
+        choices
+            .entry((letter.event.event_type.clone(), subject))
+            .or_insert_with(|| (choice, Vec::new()))
+            .1
+            .push(letter);
+    }
+    Ok(choices)
+}
+
+async fn judge(cluster: &Cluster, choices: Choices, allowed: &[TopicName], ledger: &Ledger) -> Result<Plan> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for ((event_type, _), (choice, letters)) in choices {
+        let contracts: HashMap<_, _> = choice
+            .iter()
+            .map(|contract| (event_type.clone(), contract.clone()))
+            .collect();
+        let mut part = plan(cluster, letters, &contracts, allowed, ledger)
+            .await
+            .context("the letters cannot be judged")?;
+        if let Err(no_contract) = choice {
+            for entry in &mut part.entries {
+                if let Judgement::Refused(reason) = &mut entry.judgement
+                    && allowed.contains(&entry.letter.event.topic)
+                {
+                    reason.clone_from(&no_contract);
+                }
+            }
+        }
+        entries.append(&mut part.entries);
+    }
+    entries.sort_by(|one, other| {
+        (&one.letter.partition, one.letter.offset).cmp(&(&other.letter.partition, other.letter.offset))
+    });
+    Ok(Plan { entries })
+}
+
+fn row(entry: &Entry) -> Row {
+    let event = &entry.letter.event;
+    let (judgement, reason) = match &entry.judgement {
+        Judgement::Ready(_) => ("ready", None),
+        Judgement::Done => ("done", None),
+        Judgement::Refused(reason) => ("refused", Some(reason.clone())),
+    };
+    Row {
+        id: LetterId::of(&entry.letter).to_string(),
+        event_id: event.id.to_string(),
+        event_type: event.event_type.clone(),
+        key: event
+            .key
+            .as_deref()
+            .map(|key| String::from_utf8_lossy(key).into_owned()),
+        topic: event.topic.to_string(),
+        judgement,
+        younger: entry.younger,
+        reason,
+    }
+}
+
+fn counted(rows: &[Row], judgement: &str) -> usize {
+    rows.iter().filter(|row| row.judgement == judgement).count()
+}
+
+async fn send(plan: Plan, ledger: &mut Ledger, reason: &str, settings: &Settings) -> Result<Redriven> {
+    let publisher = sdk::publisher(settings, Vec::new()).await?;
+    let sent = send_through(&publisher, plan, ledger, reason, settings).await;
+    if !publisher.close(CLOSE_WITHIN).await {
+        eprintln!("warning: some letters got no final answer; run the redrive again, it sends none twice");
+    }
+    sent.context("the redrive ended early; run it again, it goes on where it ended")
+}
+
+async fn send_through(
+    publisher: &Publisher,
+    plan: Plan,
+    ledger: &mut Ledger,
+    reason: &str,
+    settings: &Settings,
+) -> Result<Redriven> {
+    let directory = sdk::directory(settings, &settings.publish.application);
+    let who = Who {
+        by: std::env::var("USER").unwrap_or_else(|_| settings.publish.application.clone()),
+        reason: reason.to_owned(),
+        store: store_name(&directory)?,
+    };
+    Ok(execute(plan, publisher, ledger, &SystemClock::default(), &who).await?)
+}
+
+/// The standby store's own name, made up once: what an earlier run through this very store has claimed is gone on with,
+/// what went through another one is left to that.
+fn store_name(directory: &Path) -> Result<String> {
+    let path = directory.join("store-name");
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be read", path.display()))
+        }
+        _ => {
+            let name = format!("{:032x}", rand::random::<u128>());
+            std::fs::write(&path, &name)
+                .and_then(|()| std::fs::File::open(&path)?.sync_all())
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+            Ok(name)
+        }
+    }
+}
+
+fn tell(redriven: Redriven) -> Executed {
+    let Redriven { sent, found, claimed } = redriven;
+    eprintln!("{sent} letters sent on; the letters themselves stay as they are");
+    if found > 0 {
+        eprintln!("{found} more had been sent by a run that ended early");
+    }
+    for (letter, by) in &claimed {
+        eprintln!(
+            "{letter} was claimed by {by} before, from another machine or directory; finish that redrive"
+        );
+    }
+    let claimed = claimed.into_iter().map(|(letter, by)| Claimed { letter, by });
+    Executed {
+        sent,
+        found,
+        claimed_by_others: claimed.collect(),
+    }
+}

@@ -1,0 +1,256 @@
+//! `evenkeel status`: is anything wrong?
+
+use anyhow::Result;
+use evenkeel_broker::Cluster;
+use evenkeel_broker::fetch::At;
+use evenkeel_event::clock::{Clock as _, SystemClock};
+use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_worker::redrive::{Ledger, read};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::dlq::{LETTERS_MAX, dead_letter_topics};
+use super::domain;
+use crate::config::Settings;
+use crate::connect;
+use crate::exit::Outcome;
+use crate::output::{Format, print_document, write_stdout};
+use crate::registry::Registry;
+use crate::standby::{self, Look};
+
+#[derive(Debug, Serialize)]
+struct Status {
+    /// Nothing below is wrong.
+    ok: bool,
+    cluster: ClusterStatus,
+    registry: RegistryStatus,
+    standby: Vec<StandbyStatus>,
+    dead_letters: Vec<Letters>,
+    /// What is wrong, a sentence each.
+    wrong: Vec<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct ClusterStatus {
+    brokers: Vec<String>,
+    reachable: bool,
+    id: String,
+    nodes: usize,
+    topics: usize,
+    leaderless_partitions: usize,
+    under_replicated_partitions: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct RegistryStatus {
+    url: String,
+    ready: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct StandbyStatus {
+    application: String,
+    /// A running process holds the store; what it holds cannot be seen meanwhile.
+    in_use: bool,
+    events: Option<u64>,
+    bytes: Option<u64>,
+    oldest_age_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Letters {
+    topic: String,
+    records: i64,
+    /// Letters that were not redriven; absent when there are too many to look at each.
+    open: Option<usize>,
+}
+
+pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> {
+    let mut wrong = Vec::new();
+    let registry = tokio::task::block_in_place(|| registry(settings, &mut wrong));
+    let standby = standby(settings, &mut wrong).await?;
+    let mut cluster = ClusterStatus {
+        brokers: settings.kafka.brokers.clone(),
+        ..ClusterStatus::default()
+    };
+    let mut dead_letters = Vec::new();
+    match look_at_kafka(settings, &mut cluster, &mut dead_letters, &mut wrong).await {
+        Ok(()) => {}
+        Err(error) => wrong.push(format!("{error:#}")),
+    }
+    let status = Status {
+        ok: wrong.is_empty(),
+        cluster,
+        registry,
+        standby,
+        dead_letters,
+        wrong,
+    };
+    match format {
+        Format::Table => write_stdout(&screen(&status))?,
+        other => print_document(other, &status)?,
+    }
+    Ok(if status.ok {
+        Outcome::Fine
+    } else {
+        Outcome::Findings
+    })
+}
+
+async fn look_at_kafka(
+    settings: &Settings,
+    status: &mut ClusterStatus,
+    dead_letters: &mut Vec<Letters>,
+    wrong: &mut Vec<String>,
+) -> Result<()> {
+    let cluster = connect::cluster(settings).await?;
+    let description = cluster.describe().await?;
+    let topics = cluster.topics().await?;
+    status.reachable = true;
+    status.id = description.id;
+    status.nodes = description.nodes.len();
+    status.topics = topics.len();
+    let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
+    status.leaderless_partitions = partitions()
+        .filter(|partition| partition.leader.is_none())
+        .count();
+    status.under_replicated_partitions = partitions()
+        .filter(|partition| partition.in_sync.len() < partition.replicas.len())
+        .count();
+    if status.leaderless_partitions > 0 {
+        wrong.push(format!(
+            "{} partitions have no leader: their events are parked (evenkeel topic list shows them)",
+            status.leaderless_partitions
+        ));
+    }
+    if status.under_replicated_partitions > 0 {
+        wrong.push(format!(
+            "{} partitions have replicas that lag behind (evenkeel topic list shows them)",
+            status.under_replicated_partitions
+        ));
+    }
+    let ledger = Ledger::read(&cluster, domain::internal_topics(settings)?.evenkeel).await?;
+    for topic in dead_letter_topics(&cluster).await? {
+        let letters = letters(&cluster, &topic, &ledger).await?;
+        match letters.open {
+            Some(0) => {}
+            Some(open) => wrong.push(format!(
+                "{open} dead letters on {topic} wait for a redrive (evenkeel dlq list --topic {topic} --by-cause)"
+            )),
+            None => wrong.push(format!("{topic} holds {} dead letters", letters.records)),
+        }
+        dead_letters.push(letters);
+    }
+    Ok(())
+}
+
+async fn letters(cluster: &Cluster, topic: &TopicName, ledger: &Ledger) -> Result<Letters> {
+    let mut records = 0;
+    for partition in &cluster.topic_anew(topic).await?.partitions {
+        let place = TopicPartition::new(topic.clone(), partition.index);
+        let first = cluster.offset(&place, At::Earliest).await?.offset.unwrap_or(0);
+        let end = cluster.offset(&place, At::Latest).await?.offset.unwrap_or(0);
+        records += end.saturating_sub(first);
+    }
+    let open = if records > LETTERS_MAX as i64 {
+        None
+    } else {
+        let (letters, others) = read(cluster, topic, LETTERS_MAX).await?;
+        let open = letters.iter().filter(|letter| !ledger.is_done(&letter.identity));
+        Some(open.count() + others)
+    };
+    Ok(Letters {
+        topic: topic.to_string(),
+        records,
+        open,
+    })
+}
+
+fn registry(settings: &Settings, wrong: &mut Vec<String>) -> RegistryStatus {
+    let answer = Registry::new(settings).get::<Value>("/schemas/types");
+    if let Err(error) = &answer {
+        wrong.push(format!("{error:#}"));
+    }
+    RegistryStatus {
+        url: settings.registry.url.clone(),
+        ready: answer.is_ok(),
+    }
+}
+
+async fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<StandbyStatus>> {
+    let now = SystemClock::default().now();
+    let mut all = Vec::new();
+    for application in standby::applications(settings)? {
+        let mut status = StandbyStatus {
+            application: application.name.clone(),
+            in_use: false,
+            events: None,
+            bytes: None,
+            oldest_age_seconds: None,
+        };
+        match application.look().await {
+            Ok(Look::InUse) => status.in_use = true,
+            Ok(Look::Places(places)) => {
+                let (events, bytes, oldest) = standby::total(&places);
+                let age = oldest.map(|oldest| now.since(oldest).as_secs());
+                (status.events, status.bytes, status.oldest_age_seconds) = (Some(events), Some(bytes), age);
+                if let Some(age) = age {
+                    wrong.push(format!(
+                        "{events} events of {name} are parked, the oldest for {age} s (evenkeel standby drain --application {name})",
+                        name = application.name
+                    ));
+                }
+            }
+            Err(error) => wrong.push(format!("the standby store of {}: {error:#}", application.name)),
+        }
+        all.push(status);
+    }
+    Ok(all)
+}
+
+fn screen(status: &Status) -> String {
+    let cluster = &status.cluster;
+    let mut lines = vec![if cluster.reachable {
+        format!(
+            "cluster       reachable, nodes {}, topics {}, leaderless {}, under replicated {}",
+            cluster.nodes, cluster.topics, cluster.leaderless_partitions, cluster.under_replicated_partitions
+        )
+    } else {
+        format!("cluster       not usable at {}", cluster.brokers.join(", "))
+    }];
+    let ready = if status.registry.ready {
+        "ready"
+    } else {
+        "not ready"
+    };
+    lines.push(format!("registry      {ready} at {}", status.registry.url));
+    for standby in &status.standby {
+        lines.push(match (standby.events, standby.oldest_age_seconds) {
+            (None, _) if standby.in_use => format!(
+                "parked        {}: its store is in use by a running process, which drains it",
+                standby.application
+            ),
+            (None, _) => format!("parked        {}: its store cannot be read", standby.application),
+            (Some(events), Some(age)) => format!(
+                "parked        {}: {events} events, {} bytes, the oldest for {age} s",
+                standby.application,
+                standby.bytes.unwrap_or_default()
+            ),
+            (Some(_), None) => format!("parked        {}: none", standby.application),
+        });
+    }
+    for letters in &status.dead_letters {
+        let open = letters
+            .open
+            .map_or_else(String::new, |open| format!(", {open} not redriven"));
+        lines.push(format!(
+            "dead letters  {}: {} records{open}",
+            letters.topic, letters.records
+        ));
+    }
+    if status.ok {
+        lines.push("nothing is wrong".to_owned());
+    }
+    lines.extend(status.wrong.iter().map(|wrong| format!("wrong: {wrong}")));
+    lines.join("\n") + "\n"
+}
