@@ -7,7 +7,7 @@ mod plan;
 
 pub use execute::{Redriven, execute};
 pub use ledger::{Ledger, Who};
-pub use letter::{Data, Letter, read};
+pub use letter::{Data, Letter, find, read};
 pub use plan::{Entry, Judgement, Plan, plan};
 
 use evenkeel_event::TopicPartition;

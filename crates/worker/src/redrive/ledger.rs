@@ -71,7 +71,7 @@ struct Value {
 }
 
 impl Ledger {
-    /// Reads the ledger from the topic `evenkeel`.
+    /// Reads the ledger from the topic `evenkeel`. Where that is missing, nothing was redriven yet.
     ///
     /// # Errors
     /// When the topic cannot be read.
@@ -83,7 +83,13 @@ impl Ledger {
             claims: HashMap::new(),
             done: HashSet::new(),
         };
-        ledger.catch_up(cluster).await?;
+        match cluster.topic_anew(&ledger.partition.topic).await {
+            Err(error) if error.is_topic_missing() => {}
+            found => {
+                found?;
+                ledger.catch_up(cluster).await?;
+            }
+        }
         Ok(ledger)
     }
 

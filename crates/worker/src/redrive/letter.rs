@@ -74,6 +74,32 @@ pub async fn read(
     Ok((letters, others))
 }
 
+/// The letter at `offset` of `partition`; `None` when there is no record, or one that is no letter.
+///
+/// # Errors
+/// When the partition cannot be read.
+pub async fn find(
+    cluster: &Cluster,
+    partition: &TopicPartition,
+    offset: i64,
+) -> Result<Option<Letter>, Error> {
+    let [first, end] = [At::Earliest, At::Latest].map(|at| cluster.offset(partition, at));
+    let (first, end) = (first.await?.offset.unwrap_or(0), end.await?.offset.unwrap_or(0));
+    if offset < first || offset >= end {
+        return Ok(None);
+    }
+    let until = Until::Offset(offset.saturating_add(1));
+    let mut range = cluster.read_from(partition.clone(), offset, until).await?;
+    while let Some(piece) = range.next().await? {
+        for record in readable(partition, &piece)?.records() {
+            if record.offset == offset {
+                return Ok(Letter::of(partition, &record));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The piece, unless its batch cannot be read.
 pub(super) fn readable<'piece>(
     partition: &TopicPartition,
