@@ -9,12 +9,7 @@ use crate::output::Format;
 
 /// Events that obey a contract, are never lost, and keep their order: the layer over Apache Kafka.
 #[derive(Debug, Parser)]
-#[command(
-    name = "evenkeel",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true
-)]
+#[command(name = "evenkeel", version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -38,15 +33,28 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Play the whole story on 512 real invoices, and prove from the topics that nothing was lost.
     Demo(crate::demo::Options),
+    /// Run the platform on this machine: broker, registry, health and metrics, on data.directory.
+    Dev,
     /// Run the embedded broker by itself.
     Broker(commands::broker::Options),
+    /// Is anything wrong? Cluster, registry, parked events, dead letters on one screen; exit 100 when something is.
+    Status,
     /// List, show, create and delete topics.
     #[command(subcommand)]
     Topic(commands::topic::Verb),
+    /// Create and list domains, the owners of contracts.
+    #[command(subcommand)]
+    Domain(commands::domain::Verb),
     /// Publish events from standard input, one JSON object a line, and print one receipt a line.
     Publish(commands::publish::Options),
     /// Print what lies on a topic, decoded.
     Tail(commands::tail::Options),
+    /// List and drain what is parked on this machine.
+    #[command(subcommand)]
+    Standby(commands::standby::Verb),
+    /// List dead letters and send them on again.
+    #[command(subcommand)]
+    Dlq(commands::dlq::Verb),
     /// Read and change contracts in the registry.
     #[command(subcommand)]
     Schema(commands::schema::Verb),
@@ -55,4 +63,16 @@ pub(crate) enum Command {
     Config(commands::config::Verb),
     /// Print a completion script for a shell.
     Completions(commands::completions::Shell),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn no_command_has_two_arguments_of_one_name() {
+        Arguments::command().debug_assert();
+    }
 }

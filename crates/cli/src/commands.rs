@@ -3,8 +3,13 @@
 pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod dev;
+pub(crate) mod dlq;
+pub(crate) mod domain;
 pub(crate) mod publish;
 pub(crate) mod schema;
+pub(crate) mod standby;
+pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod topic;
 
@@ -23,6 +28,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
     match arguments.command {
         Command::Demo(options) => wait(demo::run(options, arguments.global.output, &settings()?)),
         Command::Broker(options) => wait(broker::run(options, &settings()?)),
+        Command::Dev => wait(dev::run(arguments.global.output, &settings()?)),
+        Command::Domain(verb) => wait(domain::run(verb, arguments.global.output, &settings()?)),
+        Command::Dlq(verb) => wait(dlq::run(verb, arguments.global.output, &settings()?)),
+        Command::Standby(verb) => wait(standby::run(verb, arguments.global.output, &settings()?)),
+        Command::Status => wait(status::run(arguments.global.output, &settings()?)),
         Command::Topic(verb) => wait(topic::run(verb, arguments.global.output, &settings()?)),
         Command::Tail(options) => wait(tail::run(options, arguments.global.output, &settings()?)),
         Command::Publish(options) => wait(publish::run(options, &settings()?)),

@@ -55,8 +55,12 @@ impl Decoder {
     /// obey it. Waits for the registry when the schema is new, so call it where waiting is allowed.
     pub(crate) fn decode(&mut self, record: &RecordView<'_>) -> Result<Decoded> {
         let value = Bytes::copy_from_slice(record.value.ok_or_else(|| anyhow!("the record is a tombstone"))?);
-        let framed = wire::read(&value, record.header(VALUE_SCHEMA_HEADER))
-            .map_err(|violation| anyhow!("{violation}"))?;
+        self.decode_framed(&value, record.header(VALUE_SCHEMA_HEADER))
+    }
+
+    /// As [`Decoder::decode`], for a value by itself and the header that names its schema, if it has one.
+    pub(crate) fn decode_framed(&mut self, value: &Bytes, header: Option<&[u8]>) -> Result<Decoded> {
+        let framed = wire::read(value, header).map_err(|violation| anyhow!("{violation}"))?;
         let SchemaRef::Id(schema_id) = framed.schema else {
             return Err(anyhow!(
                 "its schema is named by GUID, which this command cannot look up yet"

@@ -10,6 +10,7 @@ mod exit;
 mod output;
 mod registry;
 mod sdk;
+mod standby;
 
 use std::process::ExitCode;
 

@@ -41,11 +41,15 @@ pub(crate) fn print_document(format: Format, document: &impl Serialize) -> Resul
         Format::Json => {
             serde_json::to_string_pretty(document).context("the result cannot be written as JSON")? + "\n"
         }
-        Format::Yaml | Format::Table => {
-            serde_norway::to_string(document).context("the result cannot be written as YAML")?
-        }
+        Format::Yaml | Format::Table => yaml(document).context("the result cannot be written as YAML")?,
     };
     write_stdout(&text)
+}
+
+/// By way of JSON, which is YAML: numbers of a `serde_json::Value` are known to its own writer alone.
+fn yaml(document: &impl Serialize) -> Result<String> {
+    let value: serde_norway::Value = serde_norway::from_str(&serde_json::to_string(document)?)?;
+    Ok(serde_norway::to_string(&value)?)
 }
 
 /// Prints one line of a stream as JSON.
@@ -88,6 +92,12 @@ fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_json_values_are_numbers_in_yaml() {
+        let document = serde_json::json!({"id": 17, "price": 2.5, "text": "17"});
+        assert_eq!(yaml(&document).unwrap(), "id: 17\nprice: 2.5\ntext: '17'\n");
+    }
 
     #[test]
     fn columns_are_aligned_by_characters() {

@@ -1,22 +1,31 @@
 //! From settings to a publisher.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use evenkeel::publish::StartError;
 use evenkeel::schema_cache::Auth;
 use evenkeel::{Config, EventType, NewTopics, Publisher, Registry};
 
 use crate::config::Settings;
 use crate::connect;
 
+/// How often a start is tried while another process holds the application's standby store: `status`, `standby list` and
+/// `dev` hold it for a moment.
+const ATTEMPTS: u32 = 50;
+/// Wait between these attempts.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+
+/// Where an application keeps what it has on this machine.
+pub(crate) fn directory(settings: &Settings, application: &str) -> PathBuf {
+    settings.data.directory.join("applications").join(application)
+}
+
 /// Settings of a publisher as the commands use it; the caller adds the events.
 pub(crate) fn config(settings: &Settings, event_types: Vec<EventType>) -> Config {
     let publish = &settings.publish;
-    let directory = settings
-        .data
-        .directory
-        .join("applications")
-        .join(&publish.application);
+    let directory = directory(settings, &publish.application);
     let mut config = Config::new(&publish.application, connect::kafka(&settings.kafka), directory);
     config.registry = Some(registry(settings));
     config.event_types = event_types;
@@ -32,9 +41,22 @@ pub(crate) fn config(settings: &Settings, event_types: Vec<EventType>) -> Config
 
 /// Starts a publisher; Kafka need not be there.
 pub(crate) async fn publisher(settings: &Settings, event_types: Vec<EventType>) -> Result<Publisher> {
-    Publisher::start(config(settings, event_types))
+    start(config(settings, event_types))
         .await
         .context("the publisher did not start")
+}
+
+/// Starts a publisher, and waits a little while for another process to let go of its store.
+pub(crate) async fn start(config: Config) -> Result<Publisher, StartError> {
+    for _ in 1..ATTEMPTS {
+        match Publisher::start(config.clone()).await {
+            Err(StartError::Standby(evenkeel_store::Error::Locked { .. })) => {
+                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            }
+            other => return other,
+        }
+    }
+    Publisher::start(config).await
 }
 
 fn registry(settings: &Settings) -> Registry {
