@@ -36,7 +36,7 @@ async fn play(place: Place) {
                 total += summary;
             }
             Err(failure) => {
-                eprintln!("{place}: {failure:?}");
+                eprintln!("{place}: {failure:#}");
                 failures.push(format!("{failure:#}"));
             }
         }
