@@ -5,18 +5,19 @@
 //! - the window is bounded: the oldest id is forgotten first (invariant **bounded**).
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
 
 use evenkeel_event::EventId;
 
-/// The ids of the last finished events of one partition.
+/// What was finished last of one partition: ids of events, or whatever else tells one from another.
 #[derive(Debug, Clone)]
-pub struct Inbox {
-    order: VecDeque<EventId>,
-    ids: HashSet<EventId>,
+pub struct Inbox<Id = EventId> {
+    order: VecDeque<Id>,
+    ids: HashSet<Id>,
     window: usize,
 }
 
-impl Inbox {
+impl<Id: Clone + Eq + Hash> Inbox<Id> {
     /// Remembers the last `window` ids.
     #[must_use]
     pub fn new(window: usize) -> Self {
@@ -29,12 +30,12 @@ impl Inbox {
 
     /// True when the event was finished before, within the window.
     #[must_use]
-    pub fn has_seen(&self, id: &EventId) -> bool {
+    pub fn has_seen(&self, id: &Id) -> bool {
         self.ids.contains(id)
     }
 
     /// The event is finished.
-    pub fn remember(&mut self, id: EventId) {
+    pub fn remember(&mut self, id: Id) {
         if self.window == 0 || !self.ids.insert(id.clone()) {
             return;
         }

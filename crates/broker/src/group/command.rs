@@ -15,8 +15,6 @@ pub(super) enum Command {
         done: oneshot::Sender<Result<(), NotCommitted>>,
     },
     Released(Vec<Claim>),
-    Pause(Claim),
-    Resume(Claim),
     Seek(Claim, i64),
     Subscribe(Vec<TopicName>),
     Close {

@@ -22,7 +22,6 @@ pub(super) struct Cursor {
     pub(super) last_epoch: i32,
     /// Raised when the reading goes on elsewhere: what was fetched for an older one is dropped.
     pub(super) version: u64,
-    pub(super) paused: bool,
     /// No request before this time.
     pub(super) not_before: Instant,
     failures: u32,
@@ -49,7 +48,6 @@ impl Cursor {
             next: 0,
             last_epoch: -1,
             version: 0,
-            paused: false,
             not_before: Instant::now(),
             failures: 0,
             alarmed: false,
@@ -131,11 +129,10 @@ impl Cursors {
     /// The claims in `state` whose time has come.
     pub(super) fn due(&self, state: CursorState) -> Vec<Claim> {
         let now = Instant::now();
-        let due = self.by_claim.iter().filter(|(_, cursor)| {
-            cursor.state == state
-                && cursor.not_before <= now
-                && !(state == CursorState::Ready && cursor.paused)
-        });
+        let due = self
+            .by_claim
+            .iter()
+            .filter(|(_, cursor)| cursor.state == state && cursor.not_before <= now);
         due.map(|(claim, _)| claim.clone()).collect()
     }
 

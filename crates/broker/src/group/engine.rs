@@ -224,8 +224,6 @@ impl Engine {
         match command {
             Command::Commit { offsets, done } => self.commit(offsets, done),
             Command::Released(claims) => self.feed(Input::Released(claims)),
-            Command::Pause(claim) => self.pause(&claim, true),
-            Command::Resume(claim) => self.pause(&claim, false),
             Command::Seek(claim, offset) => {
                 if let Some(cursor) = self.cursors.get_mut(&claim) {
                     let leader_epoch = -1;
@@ -251,13 +249,6 @@ impl Engine {
         let ticket = self.last_ticket;
         self.tickets.insert(ticket, done);
         self.feed(Input::Commit { ticket, offsets });
-    }
-
-    fn pause(&mut self, claim: &Claim, paused: bool) {
-        if let Some(cursor) = self.cursors.get_mut(claim) {
-            cursor.paused = paused;
-            self.stream.pause(claim, paused);
-        }
     }
 
     fn take_in(&mut self, news: News) {

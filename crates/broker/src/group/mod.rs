@@ -169,14 +169,15 @@ impl Control {
         }
     }
 
-    /// Stops giving out and fetching records of `claim`. A claim that has ended is left alone.
+    /// Stops giving out and fetching records of `claim`: when this returns, no more of them come. A claim that has
+    /// ended is left alone.
     pub fn pause(&self, claim: &Claim) {
-        self.send(Command::Pause(claim.clone()));
+        self.stream.pause(claim);
     }
 
     /// Ends [`pause`](Self::pause).
     pub fn resume(&self, claim: &Claim) {
-        self.send(Command::Resume(claim.clone()));
+        self.stream.resume(claim);
     }
 
     /// Goes on at `offset`. Records from the old place that come before this takes effect are to be ignored.

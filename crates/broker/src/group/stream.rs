@@ -130,16 +130,25 @@ impl Stream {
         }
     }
 
-    pub(super) fn pause(&self, claim: &Claim, paused: bool) {
+    /// Gives out no more of `claim` and has no more of it fetched.
+    pub(super) fn pause(&self, claim: &Claim) {
+        if let Some(buffer) = self.lock().buffers.get_mut(claim) {
+            buffer.paused = true;
+        }
+    }
+
+    pub(super) fn resume(&self, claim: &Claim) {
         let mut state = self.lock();
         if let Some(buffer) = state.buffers.get_mut(claim) {
-            buffer.paused = paused;
-            if !paused && !buffer.items.is_empty() {
+            let was_paused = std::mem::take(&mut buffer.paused);
+            if was_paused && !buffer.items.is_empty() {
                 state.turn.push_back(claim.clone());
             }
         }
         drop(state);
         self.filled.notify_one();
+        // The engine may fetch it again.
+        self.taken.notify_one();
     }
 
     pub(super) fn push(&self, claim: &Claim, items: Vec<Item>, high_watermark: i64) {
@@ -172,7 +181,7 @@ impl Stream {
         }
         let has_room = |claim: &Claim| {
             let buffer = state.buffers.get(claim);
-            buffer.is_some_and(|buffer| buffer.bytes < self.partition_bytes_max)
+            buffer.is_some_and(|buffer| !buffer.paused && buffer.bytes < self.partition_bytes_max)
         };
         claims.retain(has_room);
         claims

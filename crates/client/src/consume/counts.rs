@@ -13,31 +13,31 @@ pub struct Counts {
 impl Counts {
     /// Events that were handled.
     #[must_use]
-    pub fn get_handled(&self) -> u64 {
+    pub fn handled(&self) -> u64 {
         self.handled.load(Ordering::Relaxed)
     }
 
     /// Events that were dropped because they had been finished before.
     #[must_use]
-    pub fn get_repeated(&self) -> u64 {
+    pub fn repeated(&self) -> u64 {
         self.repeated.load(Ordering::Relaxed)
     }
 
     /// Records that were dead-lettered.
     #[must_use]
-    pub fn get_dead_lettered(&self) -> u64 {
+    pub fn dead_lettered(&self) -> u64 {
         self.dead_lettered.load(Ordering::Relaxed)
     }
 
-    pub(super) fn handled(&self) {
+    pub(super) fn note_handled(&self) {
         self.handled.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn repeated(&self) {
+    pub(super) fn note_repeated(&self) {
         self.repeated.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn dead_lettered(&self) {
+    pub(super) fn note_dead_lettered(&self) {
         self.dead_lettered.fetch_add(1, Ordering::Relaxed);
     }
 }

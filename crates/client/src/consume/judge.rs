@@ -24,8 +24,11 @@ pub(super) struct Judge {
     schemas: Publisher,
     /// The schemas with which the application reads, by the full name of the record.
     wanted: HashMap<String, Arc<Schema>>,
-    readers: Mutex<HashMap<SchemaId, (Arc<Contract>, Arc<Reader>)>>,
+    readers: Mutex<HashMap<SchemaId, Way>>,
 }
+
+/// How records of one schema are judged, and how the application reads them.
+type Way = (Arc<Contract>, Arc<Reader>);
 
 /// What a record turned out to be.
 #[derive(Debug)]
@@ -85,6 +88,10 @@ impl Judge {
             Err(error) if error.is_unknown() => {
                 return wrong(Code::UnknownSchemaId, Stage::Decode, error.to_string(), Some(id));
             }
+            // What it gives but nobody here can use stays so: waiting would stop the partition for good.
+            Err(error @ SchemaError::Unusable { .. }) => {
+                return wrong(Code::Undecodable, Stage::Decode, error.to_string(), Some(id));
+            }
             Err(error) => return Judgement::Undecided(error.to_string()),
         };
         if let Err(violation) = contract.check_content(&framed.content) {
@@ -104,7 +111,7 @@ impl Judge {
         }))
     }
 
-    async fn reader(&self, id: SchemaId) -> Result<(Arc<Contract>, Arc<Reader>), SchemaError> {
+    async fn reader(&self, id: SchemaId) -> Result<Way, SchemaError> {
         if let Some(found) = self.lock().get(&id) {
             return Ok(found.clone());
         }
@@ -119,7 +126,7 @@ impl Judge {
         Ok((contract, reader))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SchemaId, (Arc<Contract>, Arc<Reader>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SchemaId, Way>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -36,6 +36,7 @@ use judge::Judge;
 use crate::publish::Publisher;
 use partitions::Partitions;
 pub use received::Received;
+use worker::Work;
 
 /// Time between two commits of what is finished.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
@@ -49,6 +50,8 @@ pub struct Options {
     pub retry: Policy,
     /// Ids of finished events that are remembered per partition, to drop events that come twice.
     pub inbox_window: usize,
+    /// How long a stop waits for events in hand; then their handlers are given up, and they are delivered again.
+    pub finish_wait_max: Duration,
     /// Schemas with which the application reads, by the full name of their records; others are read as written.
     pub readers: Vec<Arc<Schema>>,
 }
@@ -59,6 +62,7 @@ impl Default for Options {
             group: group::Options::default(),
             retry: Policy::default(),
             inbox_window: 10_000,
+            finish_wait_max: Duration::from_secs(30),
             readers: Vec::new(),
         }
     }
@@ -71,6 +75,13 @@ pub struct Consumer {
     stop: CancellationToken,
     task: JoinHandle<Result<(), GroupError>>,
     counts: Arc<Counts>,
+}
+
+/// When a consumer ends, and how long it lets handlers finish.
+struct Stop {
+    asked: CancellationToken,
+    finish_wait_max: Duration,
+    poll_interval_max: Duration,
 }
 
 /// What every worker of a consumer shares.
@@ -111,11 +122,20 @@ impl Consumer {
             clock: Box::new(SystemClock::default()),
             counts: Arc::clone(&counts),
         });
-        let stop = CancellationToken::new();
+        let stop = Stop {
+            asked: CancellationToken::new(),
+            finish_wait_max: options.finish_wait_max,
+            poll_interval_max: options.group.poll_interval_max,
+        };
         let consumer = group::Consumer::join(publisher.cluster(), group, topics, options.group);
         let partitions = Partitions::new(shared, consumer.control(), options.inbox_window);
-        let task = tokio::spawn(run(consumer, partitions, stop.clone()));
-        Ok(Self { stop, task, counts })
+        let asked = stop.asked.clone();
+        let task = tokio::spawn(run(consumer, partitions, stop));
+        Ok(Self {
+            stop: asked,
+            task,
+            counts,
+        })
     }
 
     /// What it did so far.
@@ -124,7 +144,8 @@ impl Consumer {
         &self.counts
     }
 
-    /// Finishes the events in hand, commits, and leaves the group.
+    /// Finishes the events in hand, commits, and leaves the group. What is not finished in time is delivered again, see
+    /// [`Options::finish_wait_max`].
     ///
     /// # Errors
     /// When the group had refused this member for good.
@@ -145,45 +166,59 @@ impl Drop for Consumer {
     }
 }
 
+impl Stop {
+    /// Events in hand have had their time: that of a stop once it is asked for, and else what the group allows.
+    async fn time_is_over(&self) {
+        let stopped = async {
+            self.asked.cancelled().await;
+            tokio::time::sleep(self.finish_wait_max).await;
+        };
+        tokio::select! {
+            () = stopped => {}
+            () = tokio::time::sleep(self.poll_interval_max) => {}
+        }
+    }
+}
+
 async fn run(
     mut consumer: group::Consumer,
     mut partitions: Partitions,
-    stop: CancellationToken,
+    stop: Stop,
 ) -> Result<(), GroupError> {
     let mut commits = tokio::time::interval(COMMIT_EVERY);
     commits.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = stop.asked.cancelled() => break,
             _ = commits.tick() => partitions.commit_finished(),
-            event = consumer.next() => match event? {
-                Some(event) => take(&mut partitions, event).await,
-                None => return Ok(()),
+            event = consumer.next() => match event {
+                Ok(Some(event)) => take(&mut partitions, event, &stop).await,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    tracing::error!(%error, "the consumer has ended");
+                    return Err(error);
+                }
             },
         }
     }
-    partitions.give_back_all().await;
+    partitions.give_back_all(stop.time_is_over()).await;
     consumer.close().await
 }
 
-async fn take(partitions: &mut Partitions, event: Event) {
+async fn take(partitions: &mut Partitions, event: Event, stop: &Stop) {
     match event {
         Event::Assigned { claims, .. } => partitions.assign(claims),
         Event::Revoked(revoked) => {
-            partitions.give_back(revoked.claims()).await;
+            partitions.give_back(revoked.claims(), stop.time_is_over()).await;
             revoked.release();
         }
         Event::Lost(claims) => partitions.lose(&claims),
         Event::Records(delivery) => {
             let claim = delivery.claim().clone();
-            partitions.give(&claim, worker::Work::Delivery(delivery)).await;
+            partitions.give(&claim, Work::Delivery(delivery)).await;
         }
-        Event::Skipped { claim, unreadable } => {
-            partitions
-                .give(&claim, worker::Work::Unreadable(unreadable))
-                .await;
-        }
+        Event::Skipped { claim, unreadable } => partitions.give(&claim, Work::Unreadable(unreadable)).await,
         Event::Moved {
             claim,
             from,
@@ -191,7 +226,7 @@ async fn take(partitions: &mut Partitions, event: Event) {
             cause,
         } => {
             tracing::warn!(partition = %claim.partition, from, to, ?cause, "reading goes on elsewhere");
-            partitions.move_to(claim, to).await;
+            partitions.give(&claim, Work::Move(to)).await;
         }
         Event::Alarm { code } => tracing::error!(code, "the group cannot be used until somebody mends it"),
     }

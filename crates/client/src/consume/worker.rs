@@ -7,6 +7,7 @@ use std::time::Duration;
 use evenkeel_broker::batch::Unreadable;
 use evenkeel_broker::group::{Claim, Control, Delivery, Mark};
 use evenkeel_event::backoff::Backoff;
+use evenkeel_event::clock::Timestamp;
 use evenkeel_event::letter::{Cause, Origin, Stage};
 use evenkeel_event::{Code, Letter, headers};
 use evenkeel_flow::commit::Progress;
@@ -32,6 +33,27 @@ pub(super) enum Work {
     Delivery(Delivery),
     /// A batch that cannot be read.
     Unreadable(Unreadable),
+    /// Reading goes on at this offset. What was given before is finished first: it is committed past.
+    Move(i64),
+}
+
+/// What was finished of one partition, so that it is dropped when it comes again.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Events that were handled, wherever they lie.
+    handled: Inbox,
+    /// Records that were dead-lettered, by offset and time alone: the redrive of an event has its id and is to be
+    /// handled.
+    dead_lettered: Inbox<(i64, Timestamp)>,
+}
+
+impl Seen {
+    pub(super) fn new(window: usize) -> Self {
+        Self {
+            handled: Inbox::new(window),
+            dead_lettered: Inbox::new(window),
+        }
+    }
 }
 
 /// What the worker and the consumer share of one partition.
@@ -61,7 +83,7 @@ pub(super) struct Worker {
     pub(super) control: Control,
     pub(super) line: Arc<Line>,
     pub(super) stop: tokio_util::sync::CancellationToken,
-    pub(super) inbox: Arc<Mutex<Inbox>>,
+    pub(super) seen: Arc<Mutex<Seen>>,
     pub(super) progress: Progress,
 }
 
@@ -79,6 +101,10 @@ impl Worker {
             let outcome = match next {
                 Work::Delivery(delivery) => self.deliver(&delivery).await,
                 Work::Unreadable(unreadable) => self.set_aside(unreadable).await,
+                Work::Move(position) => {
+                    self.go_on_at(position);
+                    Ok(())
+                }
             };
             if outcome.is_err() {
                 return;
@@ -113,6 +139,13 @@ impl Worker {
         Ok(())
     }
 
+    /// Everything that was given before is finished, and nothing is left between it and `position`, which may also lie
+    /// before it.
+    fn go_on_at(&mut self, position: i64) {
+        self.progress = Progress::new(position, 1);
+        self.mark(-1);
+    }
+
     /// Tells the consumer what may be committed.
     fn mark(&mut self, leader_epoch: i32) {
         if let Some(offset) = self.progress.committable() {
@@ -121,37 +154,42 @@ impl Worker {
         }
     }
 
-    /// Brings one record to its end: handled, dead-lettered, or dropped as seen.
+    /// Brings one record to its end: handled, dead-lettered, or dropped as seen. It is remembered last.
     async fn finish(&mut self, raw: &Raw) -> Result<(), Stopped> {
-        match self.judged(raw).await? {
-            Ok(event) => {
-                if event.id.as_ref().is_some_and(|id| self.inbox().has_seen(id)) {
-                    self.shared.counts.repeated();
-                    return Ok(());
-                }
-                let id = event.id.clone();
-                if let Some((code, attempts, failure)) = self.handled(&event).await? {
-                    let message = failure.message().to_owned();
-                    let schema_id = u32::try_from(event.schema_id.0).ok();
-                    let wrong = Wrong {
-                        code,
-                        stage: Stage::Handle,
-                        message,
-                        schema_id,
-                    };
-                    self.dead_letter(raw, wrong, attempts).await?;
-                }
-                if let Some(id) = id {
-                    self.inbox().remember(id);
-                }
-                Ok(())
-            }
-            Err(wrong) => self.dead_letter(raw, wrong, 1).await,
+        let place = (raw.offset, raw.timestamp);
+        if self.seen().dead_lettered.has_seen(&place) {
+            self.shared.counts.note_repeated();
+            return Ok(());
         }
+        let event = match self.judged(raw).await? {
+            Ok(event) => event,
+            Err(wrong) => return self.dead_letter(raw, wrong, 1).await,
+        };
+        if event
+            .id
+            .as_ref()
+            .is_some_and(|id| self.seen().handled.has_seen(id))
+        {
+            self.shared.counts.note_repeated();
+            return Ok(());
+        }
+        let Some((code, attempts, failure)) = self.handled(&event).await? else {
+            if let Some(id) = event.id {
+                self.seen().handled.remember(id);
+            }
+            return Ok(());
+        };
+        let wrong = Wrong {
+            code,
+            stage: Stage::Handle,
+            message: failure.message().to_owned(),
+            schema_id: u32::try_from(event.schema_id.0).ok(),
+        };
+        self.dead_letter(raw, wrong, attempts).await
     }
 
-    fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until the registry can be asked: an outage is no reason to dead-letter (invariant **told-apart**).
@@ -179,7 +217,7 @@ impl Worker {
             attempts += 1;
             match self.call(event).await {
                 Ok(()) => {
-                    self.shared.counts.handled();
+                    self.shared.counts.note_handled();
                     return Ok(None);
                 }
                 Err(failure @ Failure::Never(_)) => {
@@ -261,7 +299,8 @@ impl Worker {
             tracing::warn!(%partition, offset = raw.offset, %error, "the dead letter is in no durable place yet; the partition waits");
             self.wait(OUTAGE.wait(failures, rand::random())).await?;
         }
-        self.shared.counts.dead_lettered();
+        self.seen().dead_lettered.remember((raw.offset, raw.timestamp));
+        self.shared.counts.note_dead_lettered();
         Ok(())
     }
 

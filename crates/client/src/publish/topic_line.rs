@@ -142,7 +142,7 @@ impl Engine {
             }
             return self.look_up_later(id);
         };
-        let configs = if name == self.letters {
+        let configs = if name.is_dead_letter_topic() {
             vec![("max.message.bytes".to_owned(), LETTER_BYTES_MAX.to_string())]
         } else {
             Vec::new()

@@ -127,10 +127,18 @@ struct Question<'text> {
 }
 
 impl SchemaError {
-    /// True when the registry says that there is no such subject, version or id.
+    /// True when the registry says that there is no such subject, version or id. A 404 without one of its own codes
+    /// (40401 to 40403 and their like) comes from something that stands before it, and says nothing about the schema.
     #[must_use]
     pub const fn is_unknown(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
+        matches!(
+            self,
+            Self::Refused {
+                status: 404,
+                code: 40_400..=40_499,
+                ..
+            }
+        )
     }
 }
 

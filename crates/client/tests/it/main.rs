@@ -1,4 +1,4 @@
-//! The publish side over the embedded broker.
+//! Both sides over the embedded broker.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +8,9 @@
     reason = "tests panic to fail"
 )]
 
+mod consume;
+mod consume_changes;
+mod listener;
 mod outage;
 mod publish;
 mod schemas;
