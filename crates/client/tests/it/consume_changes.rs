@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evenkeel::consume::Options;
@@ -142,6 +143,51 @@ async fn a_member_that_joins_takes_over_and_nothing_is_skipped() {
         lag.iter().map(evenkeel_broker::admin::Lag::behind).sum::<i64>(),
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_not_finished_is_not_taken_for_a_repeated_one() {
+    let stage = Stage::new().await;
+    let cluster = cluster(&stage).await;
+    for partition in 0..3 {
+        append_orders(&cluster, partition, 0..1).await;
+    }
+    let publisher = stage.publisher().await;
+    let mut patient = options();
+    patient.group.heartbeat_interval = Duration::from_millis(100);
+    patient.retry.attempts_max = u32::MAX;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let start = |calls: &Heard| {
+        let (calls, is_well) = (calls.clone(), is_well.clone());
+        let handler = move |event: Received| {
+            calls.note(&event);
+            let is_well = is_well.load(Ordering::Acquire);
+            async move {
+                if is_well {
+                    return Ok(());
+                }
+                Err(Failure::Again("the database is away".to_owned()))
+            }
+        };
+        Consumer::start(&publisher, GROUP, vec![orders()], patient.clone(), handler).unwrap()
+    };
+    let (of_first, of_second) = (Heard::default(), Heard::default());
+    let first = start(&of_first);
+    until("each was tried", || {
+        (0..3).all(|index| !of_first.offsets(index).is_empty())
+    })
+    .await;
+    // The second takes some of them over, finishes nothing either, and gives them back.
+    let second = start(&of_second);
+    until("the second tries", || of_second.len() > 0).await;
+    second.stop().await.unwrap();
+    is_well.store(true, Ordering::Release);
+    until("all are handled", || {
+        first.counts().handled() + first.counts().repeated() == 3
+    })
+    .await;
+    assert_eq!(first.counts().repeated(), 0);
+    first.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
