@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use evenkeel::consume::Options;
 use evenkeel::{Consumer, Failure, Kafka, Publisher, Received};
+use evenkeel_broker::group::{self, Event, Mark};
 use evenkeel_event::headers;
 use tokio::sync::Semaphore;
 
@@ -188,6 +189,41 @@ async fn an_event_that_was_not_finished_is_not_taken_for_a_repeated_one() {
     .await;
     assert_eq!(first.counts().repeated(), 0);
     first.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_comes_again_is_not_dead_lettered_twice() {
+    let stage = Stage::new().await;
+    let cluster = cluster(&stage).await;
+    for partition in 0..3 {
+        append_orders(&cluster, partition, 0..1).await;
+    }
+    let publisher = stage.publisher().await;
+    let mut quick = options();
+    quick.group.heartbeat_interval = Duration::from_millis(100);
+    let handler = |_: Received| async { Err(Failure::Never("refused".to_owned())) };
+    let consumer = Consumer::start(&publisher, GROUP, vec![orders()], quick.clone(), handler).unwrap();
+    until("all are dead-lettered", || consumer.counts().dead_lettered() == 3).await;
+    // Another member takes a partition over, commits its beginning again, and leaves.
+    let mut other = group::Consumer::join(&cluster, GROUP, vec![orders()], quick.group);
+    let claims = loop {
+        if let Some(Event::Assigned { claims, .. }) = other.next().await.unwrap()
+            && !claims.is_empty()
+        {
+            break claims;
+        }
+    };
+    let beginning = Mark {
+        offset: 0,
+        leader_epoch: -1,
+    };
+    let marks = claims.into_iter().map(|claim| (claim, beginning)).collect();
+    other.commit(marks).await.unwrap();
+    other.close().await.unwrap();
+    let come = || consumer.counts().repeated() + consumer.counts().dead_lettered();
+    until("it has come again", || come() > 3).await;
+    assert_eq!(consumer.counts().dead_lettered(), 3);
+    consumer.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
