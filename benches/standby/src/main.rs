@@ -1,5 +1,5 @@
 //! 512-byte appends, durable one by one, at 1, 16, 64 and 256 writers: the standby store beside what it could have been
-//! built on. Run: `cargo run --release --manifest-path benches/standby/Cargo.toml -- [DIRECTORY] [SECONDS]`.
+//! built on. Run: `cargo run --release --manifest-path benches/standby/Cargo.toml -- [DIRECTORY] [MILLISECONDS]`.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,29 +14,42 @@ use evenkeel_store::{AppendId, Config, DiskStandby, Kind, Place, Row, Standby as
 
 const PAYLOAD: [u8; 512] = [b'x'; 512];
 
+/// Each is measured this often, in turn, so that all of them see the same load; the median counts.
+const ROUNDS: usize = 9;
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let parent = arguments.next().unwrap_or_else(|| ".".to_owned());
-    let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let time = Duration::from_secs(seconds);
-    println!("appends/s of 512 bytes, {seconds} s each");
+    let millis = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(500);
+    let time = Duration::from_millis(millis);
+    println!("appends/s of 512 bytes, median of {ROUNDS} rounds of {millis} ms");
     println!(
         "{:>8} {:>12} {:>12} {:>14} {:>14} {:>14}",
         "writers", "fdatasync", "evenkeel", "redb grouped", "sqlite grouped", "sqlite each"
     );
     for writers in [1, 16, 64, 256] {
         let fresh = || tempfile::tempdir_in(&parent).expect("a scratch directory");
-        let rates = [
-            raw(fresh().path(), writers, time),
-            ours(fresh().path(), writers, time),
-            redb(fresh().path(), writers, time),
-            sqlite(fresh().path(), writers, time),
-            sqlite(fresh().path(), 1, time),
-        ];
-        println!(
-            "{writers:>8} {:>12.0} {:>12.0} {:>14.0} {:>14.0} {:>14.0}",
-            rates[0], rates[1], rates[2], rates[3], rates[4]
-        );
+        let mut rounds: [Vec<f64>; 5] = Default::default();
+        for round in 0..ROUNDS {
+            // Whoever comes first pays for what the one before left to be written: each does in turn.
+            for turn in 0..rounds.len() {
+                let which = (round + turn) % rounds.len();
+                let directory = fresh();
+                rounds[which].push(match which {
+                    0 => raw(directory.path(), writers, time),
+                    1 => ours(directory.path(), writers, time),
+                    2 => redb(directory.path(), writers, time),
+                    3 => sqlite(directory.path(), writers, time),
+                    _ => sqlite(directory.path(), 1, time),
+                });
+            }
+        }
+        print!("{writers:>8}");
+        for (rates, width) in rounds.iter_mut().zip([12, 12, 14, 14, 14]) {
+            rates.sort_by(f64::total_cmp);
+            print!(" {:>width$.0}", rates[ROUNDS / 2]);
+        }
+        println!();
     }
 }
 
@@ -62,7 +75,9 @@ fn raw(directory: &Path, writers: u64, time: Duration) -> f64 {
 }
 
 fn ours(directory: &Path, writers: u64, time: Duration) -> f64 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .build()
+        .expect("a runtime");
     let store = Arc::new(DiskStandby::open(&Config::new(directory)).expect("a store"));
     let made = Arc::new(AtomicU64::new(0));
     let start = Instant::now();

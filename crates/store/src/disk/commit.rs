@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +27,8 @@ const GROUP_REQUESTS: usize = 4_096;
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// More than a step without rows takes.
 const STEP_BYTES: usize = 400;
+/// Pause while more requests are expected.
+const GATHER_PAUSE: Duration = Duration::from_micros(20);
 /// Room kept on the disk, so that stamps and removals are possible when it is full.
 const RESERVE_BYTES: usize = 4 << 20;
 
@@ -60,6 +63,32 @@ pub(super) struct Committer {
     has_reserve: bool,
 }
 
+/// How many are expected to ask again soon after they were answered, and how long it is worth waiting for them: a commit
+/// costs the same for one as for all, and those who were answered last would else always miss the next one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    expected: usize,
+    wait_max: Duration,
+}
+
+/// Takes what waits, and what is expected within the pace's wait.
+fn gather(first: Request, requests: &mut mpsc::Receiver<Request>, pace: Pace) -> Vec<Request> {
+    let mut bytes = first.change.bytes();
+    let mut group = vec![first];
+    let start = Instant::now();
+    while bytes < GROUP_BYTES && group.len() < GROUP_REQUESTS {
+        if let Ok(next) = requests.try_recv() {
+            bytes += next.change.bytes();
+            group.push(next);
+        } else if group.len() < pace.expected && start.elapsed() < pace.wait_max {
+            std::thread::sleep(GATHER_PAUSE);
+        } else {
+            break;
+        }
+    }
+    group
+}
+
 impl Change {
     fn bytes(&self) -> u64 {
         let bytes = match self {
@@ -88,17 +117,16 @@ impl Committer {
 
     /// Serves requests until all who may ask are gone.
     pub(super) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut pace = Pace::default();
         while let Some(first) = requests.blocking_recv() {
-            let mut bytes = first.change.bytes();
-            let mut group = vec![first];
-            while bytes < GROUP_BYTES
-                && group.len() < GROUP_REQUESTS
-                && let Ok(next) = requests.try_recv()
-            {
-                bytes += next.change.bytes();
-                group.push(next);
-            }
+            let group = gather(first, &mut requests, pace);
+            let count = group.len();
+            let start = Instant::now();
             self.commit(group);
+            pace = Pace {
+                expected: count + requests.len(),
+                wait_max: start.elapsed() / 8,
+            };
         }
     }
 
