@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_broker::Leader;
-use evenkeel_event::{TopicId, TopicPartition};
+use evenkeel_event::{EventId, TopicId, TopicPartition};
 use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
 use evenkeel_store::{AppendId, Error, Place};
@@ -36,6 +36,16 @@ pub(super) struct Line {
     pub(super) letter: Option<(evenkeel_event::Code, String, LetterPlace)>,
     pub(super) letters: HashMap<u64, (evenkeel_event::Code, String)>,
     closed: bool,
+    /// Callers were told that events may be written under the topic.
+    pub(super) topic_has_joinable: bool,
+}
+
+impl Line {
+    /// Lets callers know whether retries must look for what may have landed, before anybody is told that it may.
+    fn note_joinable(&self) {
+        let joinable = self.machine.has_joinable() || self.topic_has_joinable;
+        self.intake.front.joinable.store(joinable, Ordering::Release);
+    }
 }
 
 /// Appends that a store did not answer for.
@@ -94,6 +104,7 @@ impl Engine {
             letter: None,
             letters: HashMap::new(),
             closed: false,
+            topic_has_joinable: false,
         };
         self.lines.insert(id, line);
         self.line_ids.insert(partition.clone(), id);
@@ -113,6 +124,7 @@ impl Engine {
             return;
         };
         line.machine.handle(now, input, &mut orders);
+        line.note_joinable();
         self.carry_out(id, orders);
         self.feed(id);
     }
@@ -126,10 +138,6 @@ impl Engine {
             let Some(line) = self.lines.get_mut(&id) else {
                 return;
             };
-            line.intake
-                .front
-                .joinable
-                .store(line.machine.has_joinable(), Ordering::Release);
             if !line.machine.can_take() {
                 return;
             }
@@ -144,14 +152,20 @@ impl Engine {
             let count = ready.batch.count();
             let ticket = self.tickets.open(ready.who, count, ready.bytes);
             let mut orders = Vec::new();
-            let joined = ready
-                .join
-                .is_some_and(|event| line.machine.join(now, ticket, event.as_str(), &mut orders));
+            let event = ready.join.as_ref().map(EventId::as_str);
+            let joined = event.is_some_and(|event| line.machine.join(now, ticket, event, &mut orders));
+            if !joined && event.is_some_and(|event| self.join_under_topic(id, ticket, event)) {
+                continue;
+            }
+            let Some(line) = self.lines.get_mut(&id) else {
+                return;
+            };
             if !joined {
                 let payload = ready.batch;
                 line.machine
                     .handle(now, Input::Published { ticket, payload }, &mut orders);
             }
+            line.note_joinable();
             self.carry_out(id, orders);
         }
     }

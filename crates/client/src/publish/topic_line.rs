@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_broker::admin::NewTopic;
 use evenkeel_broker::{Error, Topic as KafkaTopic};
 use evenkeel_event::backoff::Backoff;
 use evenkeel_event::{TopicName, TopicPartition};
-use evenkeel_flow::session::{Input as LineInput, Payload as _};
+use evenkeel_flow::session::{Input as LineInput, Outcome, Payload as _, Ticket};
 use evenkeel_flow::unplaced::{Input, Order, Unplaced};
 use evenkeel_store::{Place, Row, Standby};
 
@@ -290,6 +291,7 @@ impl Engine {
                 Order::Place { from } => self.begin_place(id, from),
                 Order::Release { ticket, payload } => self.release(id, ticket, &payload),
                 Order::Acknowledge { claim, outcome } => {
+                    self.note_joinable_topic(id, outcome);
                     self.acknowledge(claim, Self::fate(None, outcome, None));
                 }
                 Order::WakeAt(at) => {
@@ -300,6 +302,42 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Lets retries look for what may be written under the topic, before anybody is told that it may.
+    fn note_joinable_topic(&mut self, id: u32, outcome: Outcome) {
+        let may_have_landed = matches!(
+            outcome,
+            Outcome::Failed {
+                may_have_landed: true,
+                ..
+            }
+        );
+        let Some(topic) = self.topics.get(&id).filter(|_| may_have_landed) else {
+            return;
+        };
+        topic.intake.front.joinable.store(true, Ordering::Release);
+        for line in self.lines.values_mut() {
+            if line.partition.topic == topic.topic.name {
+                line.topic_has_joinable = true;
+                line.intake.front.joinable.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Lets `ticket` share what became of the event `id` that was parked under the topic of the line `line`.
+    pub(super) fn join_under_topic(&mut self, line: u32, ticket: Ticket, event: &str) -> bool {
+        let topic = self.lines.get(&line).map(|line| &line.partition.topic);
+        let Some(id) = topic.and_then(|topic| self.topic_ids.get(topic)).copied() else {
+            return false;
+        };
+        let mut orders = Vec::new();
+        let joined = self
+            .topics
+            .get_mut(&id)
+            .is_some_and(|topic| topic.machine.join(ticket, event, &mut orders));
+        self.carry_out_topic(id, orders);
+        joined
     }
 
     pub(super) fn topic_timer(&mut self, id: u32, at: Duration) {
@@ -381,7 +419,7 @@ impl Engine {
     }
 
     /// Gives a batch that waited under the topic to its partitions; its callers wait on.
-    fn release(&mut self, id: u32, ticket: evenkeel_flow::session::Ticket, payload: &Batch) {
+    fn release(&mut self, id: u32, ticket: Ticket, payload: &Batch) {
         let (Some((who, bytes)), Some(line)) = (self.tickets.take(ticket), self.topics.get(&id)) else {
             return;
         };

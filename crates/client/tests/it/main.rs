@@ -10,6 +10,8 @@
 
 mod consume;
 mod consume_changes;
+mod faults;
+mod kill;
 mod listener;
 mod outage;
 mod publish;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use evenkeel::publish::Receipt;
 
-use crate::stage::{Stage, check_lanes, event, letters, order, orders, publish_all};
+use crate::stage::{Stage, check_lanes, event, letters, order, orders, publish_all, restarted};
 
 const KEYS: [&str; 5] = ["ann", "bob", "cyd", "dan", "eve"];
 const LIMIT: Duration = Duration::from_secs(30);
@@ -140,16 +140,4 @@ async fn topics_that_may_not_be_created_have_their_events_parked_until_they_are(
     stage.drained(&publisher).await;
     check_lanes(&stage.read(&orders()).await, &["ann"], 1);
     assert!(publisher.close(LIMIT).await);
-}
-
-/// A publisher over the directory of one that was dropped, whose engine may still let go of it.
-async fn restarted(stage: &Stage) -> evenkeel::Publisher {
-    let start = std::time::Instant::now();
-    loop {
-        match evenkeel::Publisher::start(stage.config()).await {
-            Ok(publisher) => return publisher,
-            Err(error) => assert!(start.elapsed() < crate::stage::PATIENCE, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

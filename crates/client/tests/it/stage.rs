@@ -12,6 +12,7 @@ use evenkeel::{Config, Event, EventId, EventType, Kafka, NewTopics, Publisher, R
 use evenkeel_broker::Cluster;
 use evenkeel_broker::fetch::{At, Until};
 use evenkeel_embedded::Broker;
+use evenkeel_embedded::proxy::Proxy;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicPartition, headers};
 use tempfile::TempDir;
@@ -30,6 +31,9 @@ pub(crate) struct Stage {
     pub(crate) address: SocketAddr,
     broker: Option<Broker>,
     pub(crate) registry: Registry,
+    pub(crate) registry_url: String,
+    /// Stands before the broker, where a test wants it.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// A record as it lies on its topic.
@@ -54,12 +58,22 @@ impl Stage {
     /// With a broker that does not run yet.
     pub(crate) async fn dark() -> Self {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let registry_url = serve_registry().await;
         Self {
             directory: TempDir::new().unwrap(),
             address: free.local_addr().unwrap(),
             broker: None,
-            registry: Registry::new(serve_registry().await),
+            registry: Registry::new(&registry_url),
+            registry_url,
+            proxy: None,
         }
+    }
+
+    /// With a broker that runs behind a fault proxy.
+    pub(crate) async fn proxied() -> Self {
+        let mut stage = Self::new().await;
+        stage.proxy = Some(Proxy::start(&stage.address.to_string()).unwrap());
+        stage
     }
 
     pub(crate) async fn start_broker(&mut self) {
@@ -90,7 +104,11 @@ impl Stage {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let mut config = Config::new("orders-api", self.kafka(), self.path("application"));
+        let kafka = match &self.proxy {
+            Some(proxy) => Kafka::at(proxy.bootstrap()),
+            None => self.kafka(),
+        };
+        let mut config = Config::new("orders-api", kafka, self.path("application"));
         config.registry = Some(self.registry.clone());
         config.event_types = vec![EventType::new("order.placed", orders())];
         config.new_topics = Some(NewTopics {
@@ -240,4 +258,16 @@ pub(crate) async fn serve_registry() -> String {
         }
     });
     url
+}
+
+/// A publisher over the directory of one that was dropped, whose engine may still let go of it.
+pub(crate) async fn restarted(stage: &Stage) -> Publisher {
+    let start = Instant::now();
+    loop {
+        match Publisher::start(stage.config()).await {
+            Ok(publisher) => return publisher,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
