@@ -70,11 +70,36 @@ impl Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2010-12-01T08:26:00.000Z`.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
+        let mut buffer = [0; 24];
+        match self.write_rfc3339(&mut buffer) {
+            Some(text) => text.to_owned(),
+            None => {
+                let (days, millis) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
+                let (year, month, day) = civil_from_days(days);
+                let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
+                let (second, milli) = (millis / 1_000 % 60, millis % 1_000);
+                format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+            }
+        }
+    }
+
+    /// As [`to_rfc3339`](Self::to_rfc3339), without an allocation; `None` for years outside 0 to 9999.
+    #[must_use]
+    pub fn write_rfc3339(self, buffer: &mut [u8; 24]) -> Option<&str> {
         let (days, millis) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
         let (year, month, day) = civil_from_days(days);
-        let (hour, minute) = (millis / 3_600_000, millis / 60_000 % 60);
-        let (second, milli) = (millis / 1_000 % 60, millis % 1_000);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        if !(0..=9_999).contains(&year) {
+            return None;
+        }
+        *buffer = *b"0000-00-00T00:00:00.000Z";
+        put_digits(buffer, 0..4, year);
+        put_digits(buffer, 5..7, month);
+        put_digits(buffer, 8..10, day);
+        put_digits(buffer, 11..13, millis / 3_600_000);
+        put_digits(buffer, 14..16, millis / 60_000 % 60);
+        put_digits(buffer, 17..19, millis / 1_000 % 60);
+        put_digits(buffer, 20..23, millis % 1_000);
+        std::str::from_utf8(buffer).ok()
     }
 
     /// Reads RFC 3339 (with `Z` or an offset) and, as UTC, the form without an offset. Finer than a millisecond is cut.
@@ -100,6 +125,15 @@ impl Timestamp {
         let seconds =
             days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset * 60;
         Some(Self(seconds * 1_000 + millis))
+    }
+}
+
+/// Writes the last digits of `value`, which is not negative.
+fn put_digits(buffer: &mut [u8; 24], at: std::ops::Range<usize>, value: i64) {
+    let mut rest = value;
+    for place in buffer.get_mut(at).into_iter().flatten().rev() {
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
     }
 }
 
@@ -151,6 +185,7 @@ mod tests {
             (1_291_191_960_000, "2010-12-01T08:26:00.000Z"),
             (951_782_400_123, "2000-02-29T00:00:00.123Z"),
             (-1, "1969-12-31T23:59:59.999Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_rfc3339(), text);
             assert_eq!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_broker::batch::{Builder, Compression};
-use evenkeel_event::{EventId, Header};
+use evenkeel_event::{Event, EventId, Header, headers};
 use evenkeel_store::{Kind, Place};
 
 use super::batch::{Batch, UNSTAMPED};
@@ -41,9 +41,61 @@ pub(super) struct Entry<'event> {
     pub(super) id: Option<&'event EventId>,
     pub(super) key: Option<&'event Bytes>,
     pub(super) value: Option<&'event [u8]>,
-    pub(super) headers: &'event [Header],
+    pub(super) headers: Headers<'event>,
     /// What it counts for in the limit on memory.
     pub(super) bytes: usize,
+}
+
+/// A record's headers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Headers<'event> {
+    List(&'event [Header]),
+    /// Those of an event, as [`Event::to_headers`] has them, with its time as text.
+    Event {
+        event: &'event Event,
+        time: &'event str,
+        content_type: &'event str,
+    },
+}
+
+/// A header's name and value.
+type Pair<'event> = (&'event [u8], Option<&'event [u8]>);
+
+impl<'event> Headers<'event> {
+    fn iter(self) -> impl Iterator<Item = Pair<'event>> {
+        let (own, list) = match self {
+            Self::List(list) => ([None; 7], list),
+            Self::Event {
+                event,
+                time,
+                content_type,
+            } => (attributes(event, time, content_type), event.headers.as_slice()),
+        };
+        let list = list
+            .iter()
+            .map(|header| (header.name.as_bytes(), header.value.as_deref()));
+        own.into_iter().flatten().chain(list)
+    }
+}
+
+fn attributes<'event>(
+    event: &'event Event,
+    time: &'event str,
+    content_type: &'event str,
+) -> [Option<Pair<'event>>; 7] {
+    let pair = |name: &'static str, value: &'event str| Some((name.as_bytes(), Some(value.as_bytes())));
+    [
+        pair(headers::CE_SPECVERSION, "1.0"),
+        pair(headers::CE_ID, event.id.as_str()),
+        pair(headers::CE_SOURCE, &event.source),
+        pair(headers::CE_TYPE, &event.event_type),
+        pair(headers::CE_TIME, time),
+        event
+            .subject
+            .as_deref()
+            .and_then(|subject| pair(headers::CE_SUBJECT, subject)),
+        pair(headers::CONTENT_TYPE, content_type),
+    ]
 }
 
 /// What waits for the engine.
@@ -206,8 +258,9 @@ impl Open {
     fn push(&mut self, entry: &Entry<'_>) -> Option<Taken> {
         let index = u32::try_from(self.builder.count()).ok()?;
         let key = entry.key.map(|key| &key[..]);
+        let (headers, count) = (entry.headers, entry.headers.iter().count());
         self.builder
-            .push(key, entry.value, entry.headers, UNSTAMPED)
+            .put_record(key, entry.value, count, UNSTAMPED, || headers.iter())
             .ok()?;
         self.bytes += entry.bytes;
         Some(Taken {
@@ -215,5 +268,31 @@ impl Open {
             index,
             announce: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_event::TopicName;
+    use evenkeel_event::clock::Timestamp;
+
+    #[test]
+    fn an_events_headers_are_those_that_it_names() {
+        let topic = TopicName::new("orders").unwrap();
+        let time = Timestamp::from_millis(1_291_191_960_000);
+        let mut event = Event::new(EventId::new("a").unwrap(), "/shop", "order.placed", time, topic);
+        event.headers.push(Header::new("own", "1"));
+        for subject in [None, Some("536365".to_owned())] {
+            event.subject = subject;
+            let (content_type, mut buffer) = ("application/avro", [0; 24]);
+            let headers = Headers::Event {
+                event: &event,
+                time: time.write_rfc3339(&mut buffer).unwrap(),
+                content_type,
+            };
+            let list = event.to_headers(content_type, None);
+            assert!(headers.iter().eq(Headers::List(&list).iter()));
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
 use super::fate::Fates;
-use super::front::Entry;
+use super::front::{Entry, Headers};
 use super::receipt::{LetterPlace, PublishError};
 use super::shared::Shared;
 
@@ -36,7 +36,7 @@ pub(super) fn enter(
             id: id.as_ref(),
             key: record.key.as_ref(),
             value: record.value.as_deref(),
-            headers: &record.headers,
+            headers: Headers::List(&record.headers),
             bytes,
         },
     )

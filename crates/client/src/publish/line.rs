@@ -91,6 +91,8 @@ impl Engine {
         let front = self.shared.front(&partition.topic, Some(partition.partition));
         let id = front.id;
         let span = self.recovered.remove(&front.place);
+        let topic_has_joinable = self.topic_has_joinable(&partition.topic);
+        front.joinable.store(topic_has_joinable, Ordering::Release);
         let line = Line {
             partition: partition.clone(),
             intake: Intake::new(front),
@@ -104,7 +106,7 @@ impl Engine {
             letter: None,
             letters: HashMap::new(),
             closed: false,
-            topic_has_joinable: false,
+            topic_has_joinable,
         };
         self.lines.insert(id, line);
         self.line_ids.insert(partition.clone(), id);

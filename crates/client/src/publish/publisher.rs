@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::{Command, Engine, Parts};
 use super::fate::Fates;
-use super::front::{Closing, Entry};
+use super::front::{Closing, Entry, Headers};
 use super::letter;
 use super::receipt::{LetterPlace, PublishError, Receipt};
 use super::shared::Shared;
@@ -27,8 +27,8 @@ use crate::schema_cache::{SchemaCache, SchemaError};
 const CONTENT_TYPE: &str = "application/avro";
 /// What the data of a letter is that could not be encoded.
 const LETTER_CONTENT_TYPE: &str = "application/json";
-/// What a record takes beside its key, value and headers, at most.
-const RECORD_OVERHEAD_BYTES: usize = 64;
+/// What a record is taken to need beside its key and value, its headers included.
+const RECORD_OVERHEAD_BYTES: usize = 320;
 
 /// Publishes an application's events. Cheap to clone; all clones are one.
 ///
@@ -318,15 +318,23 @@ impl Publisher {
     async fn enter_valid(&self, event: &Event, valid: &Valid<Payload>) -> Result<Pending, PublishError> {
         let shared = &self.inner.shared;
         let value = valid.get().bytes();
-        let headers = event.to_headers(CONTENT_TYPE, None);
-        let bytes = event.key.as_ref().map_or(0, Bytes::len) + value.len() + 256 + RECORD_OVERHEAD_BYTES;
+        let mut buffer = [0; 24];
+        let time = event
+            .time
+            .write_rfc3339(&mut buffer)
+            .unwrap_or("9999-12-31T23:59:59.999Z");
+        let bytes = event.key.as_ref().map_or(0, Bytes::len) + value.len() + RECORD_OVERHEAD_BYTES;
         shared.take_room(&event.topic, bytes).await?;
         let entry = Entry {
             kind: Kind::Event,
             id: Some(&event.id),
             key: event.key.as_ref(),
             value: Some(value),
-            headers: &headers,
+            headers: Headers::Event {
+                event,
+                time,
+                content_type: CONTENT_TYPE,
+            },
             bytes,
         };
         let (fates, index) = shared.enter(&shared.topic(&event.topic), &entry)?;

@@ -325,6 +325,11 @@ impl Engine {
         }
     }
 
+    pub(super) fn topic_has_joinable(&self, topic: &TopicName) -> bool {
+        let topic = self.topic_ids.get(topic).and_then(|id| self.topics.get(id));
+        topic.is_some_and(|topic| topic.intake.front.joinable.load(Ordering::Acquire))
+    }
+
     /// Lets `ticket` share what became of the event `id` that was parked under the topic of the line `line`.
     pub(super) fn join_under_topic(&mut self, line: u32, ticket: Ticket, event: &str) -> bool {
         let topic = self.lines.get(&line).map(|line| &line.partition.topic);

@@ -52,12 +52,36 @@ pub(super) enum Change {
     Place { below: u64, rows: Vec<(Place, Row)> },
 }
 
+/// The file that is written. A trait so that tests can let it fail.
+pub(super) trait Medium: Send + std::fmt::Debug {
+    fn write(&mut self, frame: &[u8]) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts off what lies behind `bytes`, durably.
+    fn cut(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+impl Medium for File {
+    fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.write_all(frame)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)?;
+        self.seek(io::SeekFrom::End(0))?;
+        self.sync_data()
+    }
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub(super) struct Committer {
     config: Config,
     ledger: Arc<Mutex<Ledger>>,
-    file: File,
+    file: Box<dyn Medium>,
     buffer: Vec<u8>,
     stopped: Option<String>,
     has_reserve: bool,
@@ -102,7 +126,7 @@ impl Change {
 }
 
 impl Committer {
-    pub(super) fn new(config: Config, ledger: Arc<Mutex<Ledger>>, file: File) -> Self {
+    pub(super) fn new(config: Config, ledger: Arc<Mutex<Ledger>>, file: Box<dyn Medium>) -> Self {
         let mut committer = Self {
             config,
             ledger,
@@ -177,9 +201,8 @@ impl Committer {
 
     /// Cuts off what a failed write may have left.
     fn cut_back(&mut self) -> io::Result<()> {
-        self.file.set_len(self.lock().active_bytes())?;
-        self.file.seek(io::SeekFrom::End(0))?;
-        self.file.sync_data()
+        let bytes = self.lock().active_bytes();
+        self.file.cut(bytes)
     }
 
     fn write(&mut self, draft: Draft, steps: Vec<Step>) -> io::Result<()> {
@@ -188,7 +211,7 @@ impl Committer {
             (ledger.active, ledger.active_bytes())
         };
         let frame = draft.finish(active);
-        let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
+        let written = self.file.write(&frame).and_then(|()| self.file.sync());
         let bytes = frame.len() as u64;
         self.buffer = frame;
         written?;
@@ -228,7 +251,7 @@ impl Committer {
         ledger.forget_empty();
         let snapshot = ledger.snapshot().finish(next);
         let (file, bytes) = segment::create(&self.config.directory, next, &snapshot)?;
-        self.file = file;
+        self.file = Box::new(file);
         ledger.segments.insert(next, Segment { bytes, users: 0 });
         ledger.active = next;
         ledger.active_blocks.clear();
@@ -444,5 +467,180 @@ impl<'ledger> Plan<'ledger> {
     fn put(&mut self, step: Step) {
         self.draft.put(&step);
         self.steps.push(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::{Opened, open};
+    use super::*;
+    use crate::Kind;
+    use bytes::Bytes;
+    use evenkeel_event::clock::Timestamp;
+    use evenkeel_event::{TopicId, TopicName};
+    use evenkeel_flow::{Stamp, Stamping};
+    use tempfile::TempDir;
+
+    /// A file whose next writes or syncs fail.
+    #[derive(Debug)]
+    struct Failing {
+        file: File,
+        faults: Arc<Mutex<Faults>>,
+    }
+
+    #[derive(Debug, Default)]
+    struct Faults {
+        /// Bytes that still fit; the part of a frame that fits is written.
+        room: Option<usize>,
+        sync: bool,
+    }
+
+    impl Medium for Failing {
+        fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+            let room = self.faults.lock().unwrap().room.unwrap_or(usize::MAX);
+            if frame.len() > room {
+                self.file.write_all(&frame[..room])?;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Medium::write(&mut self.file, frame)
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            if self.faults.lock().unwrap().sync {
+                return Err(io::Error::other("the disk is broken"));
+            }
+            self.file.sync()
+        }
+
+        fn cut(&mut self, bytes: u64) -> io::Result<()> {
+            self.file.cut(bytes)
+        }
+    }
+
+    struct Bench {
+        directory: TempDir,
+        committer: Committer,
+        faults: Arc<Mutex<Faults>>,
+        _lock: File,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let directory = TempDir::new().unwrap();
+            let Opened { lock, ledger, file } = open(directory.path()).unwrap();
+            let faults = Arc::new(Mutex::new(Faults::default()));
+            let file = Box::new(Failing {
+                file,
+                faults: faults.clone(),
+            });
+            let config = Config::new(directory.path());
+            let committer = Committer::new(config, Arc::new(Mutex::new(ledger)), file);
+            Self {
+                directory,
+                committer,
+                faults,
+                _lock: lock,
+            }
+        }
+
+        /// Commits the changes together and returns their answers.
+        fn commit(&mut self, changes: Vec<Change>) -> Vec<Result<u64, Error>> {
+            let mut waiting = Vec::new();
+            let mut group = Vec::new();
+            for change in changes {
+                let (answer, answered) = oneshot::channel();
+                let place = place();
+                group.push(Request {
+                    place,
+                    change,
+                    answer,
+                });
+                waiting.push(answered);
+            }
+            self.committer.commit(group);
+            waiting
+                .into_iter()
+                .map(|mut answered| answered.try_recv().unwrap())
+                .collect()
+        }
+
+        /// What a process that starts now finds.
+        fn tail_after_restart(self) -> u64 {
+            let Self {
+                directory,
+                committer,
+                _lock: lock,
+                ..
+            } = self;
+            drop((committer, lock));
+            let ledger = open(directory.path()).unwrap().ledger;
+            ledger.place(&place()).map_or(0, |(_, holding)| holding.span.tail)
+        }
+    }
+
+    fn place() -> Place {
+        Place {
+            topic: TopicName::new("orders").unwrap(),
+            partition: Some(0),
+        }
+    }
+
+    fn append(number: u64) -> Change {
+        let id = AppendId { process: 1, number };
+        let row = Row {
+            kind: Kind::Event,
+            records: Bytes::from_static(&[b'x'; 500]),
+            count: 1,
+            ids: Vec::new(),
+            appended_at: Timestamp::from_millis(0),
+            stamping: None,
+        };
+        Change::Append { id, rows: vec![row] }
+    }
+
+    fn stamp(position: u64) -> Change {
+        let stamping = Stamping {
+            stamp: Stamp {
+                producer_id: 1,
+                epoch: 0,
+                base_sequence: 0,
+                count: 1,
+            },
+            at: Timestamp::from_millis(0),
+            topic_id: TopicId::UNKNOWN,
+            search_from: None,
+            possible_double: false,
+        };
+        let stamps = vec![StampedRange { position, stamping }];
+        Change::Stamp { stamps }
+    }
+
+    #[test]
+    fn a_full_disk_refuses_appends_wholly_and_still_takes_stamps() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.commit(vec![append(0)])[0].as_ref().unwrap(), &0);
+        bench.faults.lock().unwrap().room = Some(300);
+        let answers = bench.commit(vec![append(1), stamp(0)]);
+        assert!(matches!(&answers[0], Err(Error::DiskFull { .. })), "{answers:?}");
+        assert!(answers[1].is_ok(), "{answers:?}");
+        bench.faults.lock().unwrap().room = None;
+        assert_eq!(bench.commit(vec![append(1)])[0].as_ref().unwrap(), &1);
+        assert_eq!(bench.tail_after_restart(), 2);
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_said_to_be_durable() {
+        let mut bench = Bench::new();
+        assert!(bench.commit(vec![append(0)])[0].is_ok());
+        bench.faults.lock().unwrap().sync = true;
+        let answers = bench.commit(vec![append(1)]);
+        let Err(error @ Error::Storage { .. }) = &answers[0] else {
+            panic!("{answers:?}");
+        };
+        assert!(error.may_have_been_made());
+        bench.faults.lock().unwrap().sync = false;
+        let answers = bench.commit(vec![append(2)]);
+        assert!(matches!(&answers[0], Err(Error::Stopped { .. })), "{answers:?}");
+        assert!(bench.tail_after_restart() >= 1);
     }
 }

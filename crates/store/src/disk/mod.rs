@@ -81,7 +81,7 @@ impl DiskStandby {
         let ledger = Arc::new(Mutex::new(opened.ledger));
         let (requests, requested) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (questions, questioned) = mpsc::channel(QUESTIONS_WAITING_MAX);
-        let committer = Committer::new(config.clone(), ledger.clone(), opened.file);
+        let committer = Committer::new(config.clone(), ledger.clone(), Box::new(opened.file));
         let fetcher = Fetcher::new(config.clone(), ledger.clone());
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
