@@ -50,7 +50,13 @@ impl Builder {
     /// A batch of at most `bytes_max` bytes before compression, header included.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        let mut buffer = BytesMut::with_capacity(bytes_max.clamp(HEADER_BYTES, INITIAL_BYTES_MAX));
+        Self::with_capacity(bytes_max, INITIAL_BYTES_MAX)
+    }
+
+    /// As [`new`](Self::new), with room for `capacity` bytes taken at once.
+    #[must_use]
+    pub fn with_capacity(bytes_max: usize, capacity: usize) -> Self {
+        let mut buffer = BytesMut::with_capacity(capacity.min(bytes_max).max(HEADER_BYTES));
         buffer.resize(HEADER_BYTES, 0);
         Self {
             buffer,

@@ -60,6 +60,9 @@ impl Fates {
 
     /// Waits until it is known what became of the event at `index`.
     pub(super) async fn of(&self, index: u32) -> Result<Receipt, PublishError> {
+        if let Some(receipt) = self.receipt(index) {
+            return receipt;
+        }
         loop {
             let told = self.told.notified();
             tokio::pin!(told);

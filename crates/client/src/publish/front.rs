@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_broker::batch::{Builder, Compression};
+use evenkeel_event::clock::Clock;
 use evenkeel_event::{Event, EventId, Header, headers};
 use evenkeel_store::{Kind, Place};
 
@@ -117,6 +118,8 @@ struct Gather {
     announced: bool,
     /// Events of this topic go to its partitions' fronts now.
     retired: bool,
+    /// What the batch before had; the next one may be like it.
+    last_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -148,7 +151,7 @@ impl Front {
     }
 
     /// Puts an event behind all others; `None` when the front was retired.
-    pub(super) fn push(&self, entry: &Entry<'_>, closing: Closing, now: Duration) -> Option<Taken> {
+    pub(super) fn push(&self, entry: &Entry<'_>, closing: Closing, clock: &dyn Clock) -> Option<Taken> {
         let mut gather = self.lock();
         if gather.retired {
             return None;
@@ -165,7 +168,8 @@ impl Front {
             Some(taken) => taken,
             None => {
                 gather.close(closing);
-                let mut open = Open::new(self, entry.kind, closing, now);
+                let bytes = gather.last_bytes;
+                let mut open = Open::new(self, entry.kind, closing, bytes, clock.monotonic());
                 let taken = open.push(entry).or_else(|| {
                     // Larger than any batch may be: it goes alone, and the broker judges its size.
                     open.builder = Builder::new(usize::MAX);
@@ -231,6 +235,9 @@ pub(super) enum Offer {
 
 impl Gather {
     fn close(&mut self, closing: Closing) {
+        if let Some(open) = &self.open {
+            self.last_bytes = open.builder.bytes();
+        }
         if let Some(open) = self.open.take()
             && let Some(batch) = Batch::close(open.kind, open.builder, closing.compression)
         {
@@ -245,10 +252,10 @@ impl Gather {
 }
 
 impl Open {
-    fn new(front: &Front, kind: Kind, closing: Closing, now: Duration) -> Self {
+    fn new(front: &Front, kind: Kind, closing: Closing, bytes: usize, now: Duration) -> Self {
         Self {
             kind,
-            builder: Builder::new(closing.bytes_max),
+            builder: Builder::with_capacity(closing.bytes_max, bytes + bytes / 8),
             fates: Arc::new(Fates::new(front.place.topic.clone())),
             since: now,
             bytes: 0,

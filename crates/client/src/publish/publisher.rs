@@ -20,6 +20,7 @@ use super::front::{Closing, Entry, Headers};
 use super::letter;
 use super::receipt::{LetterPlace, PublishError, Receipt};
 use super::shared::Shared;
+use super::topic::Topic;
 use crate::config::Config;
 use crate::schema_cache::{SchemaCache, SchemaError};
 
@@ -218,8 +219,12 @@ impl Publisher {
         events: &[(Event, T)],
     ) -> Vec<Result<Receipt, PublishError>> {
         let mut entered = Vec::with_capacity(events.len());
+        let mut last = None;
         for (event, data) in events {
-            entered.push(self.begin(event, data).await);
+            entered.push(match self.enter_at_once(event, data, &mut last) {
+                Some(entered) => entered,
+                None => self.begin(event, data).await,
+            });
         }
         let mut receipts = Vec::with_capacity(entered.len());
         for entered in entered {
@@ -256,6 +261,31 @@ impl Publisher {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
+    }
+
+    /// The way of nearly every event of a batch, without any wait: its contract is known (from the event before, at
+    /// best), it obeys it, and there is room. `None` where it is not so.
+    fn enter_at_once<T: Serialize>(
+        &self,
+        event: &Event,
+        data: &T,
+        last: &mut Option<Known>,
+    ) -> Option<Result<Pending, PublishError>> {
+        let shared = &self.inner.shared;
+        if last.as_ref().is_none_or(|known| !known.fits(event)) {
+            let contract = self.inner.schemas.known(&event.topic, &event.event_type)?;
+            *last = Some(Known {
+                event_type: event.event_type.clone(),
+                topic: shared.topic(&event.topic),
+                contract,
+            });
+        }
+        let known = last.as_ref()?;
+        let valid = known.contract.encode(data).ok()?;
+        let bytes = bytes_of(event, &valid);
+        shared
+            .try_take_room(bytes)
+            .then(|| self.push(event, &known.topic, &valid, bytes))
     }
 
     /// What is parked.
@@ -317,19 +347,29 @@ impl Publisher {
 
     async fn enter_valid(&self, event: &Event, valid: &Valid<Payload>) -> Result<Pending, PublishError> {
         let shared = &self.inner.shared;
-        let value = valid.get().bytes();
+        let bytes = bytes_of(event, valid);
+        shared.take_room(&event.topic, bytes).await?;
+        self.push(event, &shared.topic(&event.topic), valid, bytes)
+    }
+
+    /// Puts a valid event on its way, for which room was taken.
+    fn push(
+        &self,
+        event: &Event,
+        topic: &Topic,
+        valid: &Valid<Payload>,
+        bytes: usize,
+    ) -> Result<Pending, PublishError> {
         let mut buffer = [0; 24];
         let time = event
             .time
             .write_rfc3339(&mut buffer)
             .unwrap_or("9999-12-31T23:59:59.999Z");
-        let bytes = event.key.as_ref().map_or(0, Bytes::len) + value.len() + RECORD_OVERHEAD_BYTES;
-        shared.take_room(&event.topic, bytes).await?;
         let entry = Entry {
             kind: Kind::Event,
             id: Some(&event.id),
             key: event.key.as_ref(),
-            value: Some(value),
+            value: Some(valid.get().bytes()),
             headers: Headers::Event {
                 event,
                 time,
@@ -337,7 +377,7 @@ impl Publisher {
             },
             bytes,
         };
-        let (fates, index) = shared.enter(&shared.topic(&event.topic), &entry)?;
+        let (fates, index) = self.inner.shared.enter(topic, &entry)?;
         Ok(Pending {
             fates,
             index,
@@ -378,6 +418,25 @@ impl Publisher {
             index,
             wrong: Some((Code::SchemaViolation, cause)),
         })
+    }
+}
+
+/// What an event counts for in the limit on memory.
+fn bytes_of(event: &Event, valid: &Valid<Payload>) -> usize {
+    event.key.as_ref().map_or(0, Bytes::len) + valid.get().bytes().len() + RECORD_OVERHEAD_BYTES
+}
+
+/// What was looked up for an event, for those like it that follow.
+#[derive(Debug)]
+struct Known {
+    event_type: String,
+    topic: Arc<Topic>,
+    contract: Arc<Contract>,
+}
+
+impl Known {
+    fn fits(&self, event: &Event) -> bool {
+        self.topic.name == event.topic && self.event_type == event.event_type
     }
 }
 

@@ -92,7 +92,7 @@ impl Shared {
             }
             // A front that was retired meanwhile is replaced in the topic at once.
             if let Some(front) = topic.front(key)
-                && let Some(taken) = front.push(entry, self.closing, self.clock.monotonic())
+                && let Some(taken) = front.push(entry, self.closing, &*self.clock)
             {
                 if taken.announce {
                     self.announce(front);
@@ -139,7 +139,8 @@ impl Shared {
             })
     }
 
-    fn try_take_room(&self, bytes: usize) -> bool {
+    /// As [`take_room`](Self::take_room), without waiting.
+    pub(super) fn try_take_room(&self, bytes: usize) -> bool {
         let before = self.buffered.fetch_add(bytes, Ordering::Relaxed);
         if before == 0 || before + bytes <= self.buffer_bytes_max {
             return true;

@@ -128,7 +128,8 @@ impl SchemaCache {
         self.compile(&registered)
     }
 
-    fn known(&self, topic: &TopicName, event_type: &str) -> Option<Arc<Contract>> {
+    /// The contract for events of `event_type` on `topic`, where it is known already.
+    pub(crate) fn known(&self, topic: &TopicName, event_type: &str) -> Option<Arc<Contract>> {
         let contracts = self.contracts.read().unwrap_or_else(PoisonError::into_inner);
         contracts.get(topic)?.get(event_type).cloned()
     }
