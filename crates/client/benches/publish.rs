@@ -187,7 +187,8 @@ async fn serve_registry() -> String {
                 "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
                 body.len()
             );
-            connection.read(&mut [0; 4_096]).await.ok();
+            let mut request = [0; 4_096];
+            assert!(connection.read(&mut request).await.is_ok());
             connection.write_all(answer.as_bytes()).await.ok();
         }
     });
