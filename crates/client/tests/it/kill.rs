@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evenkeel::{Config, EventType, Kafka, NewTopics, Publisher, Registry};
 use evenkeel_event::headers;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::stage::{PARTITIONS, PATIENCE, Stage, event, order, orders};
+use crate::stage::{PARTITIONS, Stage, event, order, orders};
 
 const DIRECTORY: &str = "PUBLISH_KILL_DIRECTORY";
 const BROKER: &str = "PUBLISH_KILL_BROKER";
@@ -20,6 +20,8 @@ const REGISTRY: &str = "PUBLISH_KILL_REGISTRY";
 const OWNED: &str = "PUBLISH_KILL_OWNED";
 const KEYS: [&str; 4] = ["ann", "bob", "cyd", "dan"];
 const EACH: usize = 150;
+/// A child that says nothing for so long is killed.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The child: not a test of its own, it does nothing unless a parent test asks.
 #[tokio::test(flavor = "multi_thread")]
@@ -147,24 +149,31 @@ fn spawn(stage: &Stage, said: &Said) -> (Child, ChildStdout) {
     (child, output)
 }
 
-/// Kills the child after it has said so many lines, or when it has not finished within a time that grows with them.
+/// Kills the child after it has said so many lines, or nothing for a while: it may wait for the broker.
 fn read_and_kill(mut child: Child, output: ChildStdout, lines: usize) -> Vec<String> {
-    let start = Instant::now();
-    let mut said = Vec::new();
-    let mut reader = BufReader::new(output);
-    while said.len() < lines && start.elapsed() < PATIENCE {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            break;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        loop {
+            let mut line = String::new();
+            // A line that was cut is not said.
+            if reader.read_line(&mut line).unwrap_or(0) == 0 || !line.ends_with('\n') {
+                return;
+            }
+            sender.send(line.trim_end().to_owned()).unwrap();
         }
+    });
+    let mut said = Vec::new();
+    while said.len() < lines
+        && let Ok(line) = receiver.recv_timeout(SILENCE)
+    {
         said.push(line);
     }
     child.kill().ok();
     child.wait().unwrap();
-    said.extend(reader.lines().map_while(Result::ok).map(|line| line + "\n"));
-    // A line that was cut is not said.
-    said.retain(|line| line.ends_with('\n'));
-    said.iter().map(|line| line.trim_end().to_owned()).collect()
+    said.extend(receiver);
+    reader.join().unwrap();
+    said
 }
 
 async fn check(stage: &Stage, said: &Said, seed: u64) {
