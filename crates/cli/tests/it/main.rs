@@ -7,4 +7,8 @@
     reason = "tests panic to fail"
 )]
 
+mod dev;
 mod documented;
+mod letters;
+mod platform;
+mod refusals;

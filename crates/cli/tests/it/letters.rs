@@ -1,0 +1,126 @@
+//! A contract, events that break it, and their redrive.
+
+use serde_json::json;
+
+use crate::platform::Platform;
+
+const FIRST: &str = r#"{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}"#;
+const SECOND: &str =
+    r#"{"type": "record", "name": "Order", "fields": [{"name": "n", "type": ["int", "string"]}]}"#;
+const INCOMPATIBLE: &str = r#"{"type": "record", "name": "Order", "fields": [{"name": "m", "type": "int"}]}"#;
+
+const REGISTER: [&str; 5] = ["schema", "register", "orders-value", "--file", "-"];
+const LETTERS: &str = "evenkeel-cli.publish.dlt";
+
+#[test]
+fn a_wrong_event_is_redriven_once_against_the_next_version() {
+    let mut platform = Platform::start();
+    let token = platform.run(&["domain", "create", "orders"]).with(0).stdout;
+    let other = platform.run(&["domain", "create", "loyalty"]).with(0).stdout;
+    platform.act_as("orders", token.trim());
+    platform.run_with(&REGISTER, FIRST).with(0);
+    let check = ["schema", "check", "orders-value", "-o", "json", "--file", "-"];
+    let verdict = platform.run_with(&check, INCOMPATIBLE).with(100).json();
+    assert_eq!(verdict["is_compatible"], false);
+    refused_to_others(&mut platform, other.trim());
+    platform.act_as("orders", token.trim());
+
+    let lines = concat!(
+        "{\"id\": \"1\", \"key\": \"a\", \"value\": {\"n\": 1}}\n",
+        "{\"id\": \"2\", \"key\": \"a\", \"value\": {\"n\": \"two\"}}\n",
+        "{\"id\": \"3\", \"key\": \"b\", \"value\": {\"n\": true}}\n",
+    );
+    let mut receipts = platform.run_with(&["publish", "orders"], lines).with(100).lines();
+    receipts.sort_by_key(|receipt| receipt["id"].to_string());
+    let outcomes: Vec<_> = receipts
+        .iter()
+        .map(|receipt| receipt["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["published", "dead-lettered", "dead-lettered"]);
+
+    let groups = platform
+        .run(&["dlq", "list", "--by-cause", "-o", "json"])
+        .with(0)
+        .json();
+    assert_eq!(
+        (&groups[0]["cause"], &groups[0]["letters"]),
+        (&json!("schema-violation"), &json!(2))
+    );
+    let id = format!("{LETTERS}/{}/{}", receipts[1]["partition"], receipts[1]["offset"]);
+    let letter = platform.run(&["dlq", "show", &id, "-o", "json"]).with(0).json();
+    assert_eq!(letter["event"]["data"], json!({"n": "two"}));
+    assert_eq!(letter["message"], "n: expected int, found string \"two\"");
+    platform.run(&["status"]).with(100);
+
+    platform.run_with(&REGISTER, SECOND).with(0);
+    redrive(&platform, &id);
+}
+
+fn refused_to_others(platform: &mut Platform, token: &str) {
+    platform.act_as("loyalty", token);
+    let refused = platform.run_with(&REGISTER, SECOND).with(1);
+    assert!(
+        refused.stderr.contains("40301") && refused.stderr.contains("orders"),
+        "{}",
+        refused.stderr
+    );
+}
+
+fn redrive(platform: &Platform, id: &str) {
+    let all = |version: &'static str, more: &[&'static str]| {
+        let plan = [
+            "dlq",
+            "redrive",
+            "--all",
+            "--topic",
+            LETTERS,
+            "-o",
+            "json",
+            "--version",
+            version,
+        ];
+        platform.run(&[&plan, more].concat()).with(100).json()
+    };
+    let judged = |plan: &serde_json::Value| {
+        let mut judged: Vec<_> = plan["plan"].as_array().unwrap().clone();
+        judged.sort_by_key(|row| row["event_id"].to_string());
+        let judged: Vec<_> = judged.iter().map(|row| row["judgement"].clone()).collect();
+        judged
+    };
+    assert_eq!(judged(&all("1", &[])), ["refused", "refused"]);
+    assert_eq!(judged(&all("9", &[])), ["refused", "refused"]);
+    assert_eq!(judged(&all("latest", &[])), ["ready", "refused"]);
+    assert_eq!(on_topic(platform), [json!("1")], "a plan sends nothing");
+    let to = platform
+        .run(&["dlq", "redrive", id, "--version", "latest", "--to", "_schemas"])
+        .with(1);
+    assert!(to.stderr.contains("nothing may be redriven to"), "{}", to.stderr);
+
+    let executed = all("latest", &["--execute", "--reason", "n may be a word"]);
+    assert_eq!(executed["executed"]["sent"], 1);
+    assert_eq!(judged(&all("latest", &["--execute"])), ["done", "refused"]);
+    assert_eq!(on_topic(platform), [json!("1"), json!("2")]);
+    let listed = platform.run(&["dlq", "list", "-o", "json"]).with(0).json();
+    let done = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["redriven"] == true);
+    assert_eq!(done.count(), 1, "the letters stay, and one is marked");
+}
+
+/// Ids of the events on the topic.
+fn on_topic(platform: &Platform) -> Vec<serde_json::Value> {
+    let tail = [
+        "tail",
+        "orders",
+        "--from",
+        "beginning",
+        "--to",
+        "end",
+        "-o",
+        "json",
+    ];
+    let lines = platform.run(&tail).with(0).lines();
+    lines.iter().map(|line| line["id"].clone()).collect()
+}

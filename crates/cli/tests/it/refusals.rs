@@ -1,0 +1,75 @@
+//! Wrong inputs end in a sentence and the right exit code.
+
+use crate::platform::{Platform, command, run};
+
+#[test]
+fn wrong_arguments_are_usage_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (
+            &["dlq", "show", "orders"][..],
+            "expected DEAD-LETTER-TOPIC/PARTITION/OFFSET",
+        ),
+        (&["dlq", "redrive", "--version", "1"], "required"),
+        (&["dlq", "redrive", "--all", "--version", "1"], "--topic"),
+        (
+            &["dlq", "redrive", "a/0/0", "--version", "zero"],
+            "expected latest or a number from 1",
+        ),
+        (&["domain", "create"], "<NAME>"),
+        (&["topic", "show", "a b"], "holds ' '"),
+        (&["statu"], "status"),
+    ] {
+        let mut refused = command(directory.path());
+        refused.args(arguments);
+        let ended = run(refused, "").with(2);
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (&["topic", "list"][..], "kafka.brokers"),
+        (&["domain", "list"], "kafka.brokers"),
+        (&["dlq", "list"], "kafka.brokers"),
+        (&["schema", "list"], "http://127.0.0.1:1"),
+        (&["dev", "--config", "none.toml"], "none.toml cannot be read"),
+    ] {
+        let mut refused = command(directory.path());
+        refused
+            .args(arguments)
+            .env("EVENKEEL_KAFKA__BROKERS", "127.0.0.1:1")
+            .env("EVENKEEL_REGISTRY__URL", "http://127.0.0.1:1");
+        let ended = run(refused, "").with(1);
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+    for setting in [
+        "BROKER__LISTEN",
+        "SERVER__REGISTRY_LISTEN",
+        "SERVER__ADMIN_LISTEN",
+    ] {
+        let mut open = command(directory.path());
+        open.arg("dev").env(format!("EVENKEEL_{setting}"), "0.0.0.0:0");
+        let ended = run(open, "").with(1);
+        assert!(ended.stderr.contains("loopback only"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
+    let platform = Platform::start();
+    for (arguments, expected) in [
+        (&["domain", "create", "No"][..], "cannot name a domain"),
+        (&["domain", "create", "anonymous"], "cannot name a domain"),
+        (&["domain", "token", "nobody"], "there is no domain \"nobody\""),
+        (&["dlq", "show", "a.publish.dlt/0/0"], "a.publish.dlt"),
+        (&["schema", "show", "nothing-value"], "40401"),
+    ] {
+        let ended = platform.run(arguments).with(1);
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+    let ended = platform.run_with(&["publish", "orders"], "nonsense\n").with(1);
+    assert_eq!(ended.lines()[0]["outcome"], "refused");
+}
