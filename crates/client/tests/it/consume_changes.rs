@@ -44,9 +44,15 @@ async fn after_a_stop_in_the_middle_the_next_consumer_gets_exactly_the_rest() {
     let consumer = held(&publisher, &first, &gate, options());
     until("it is in the middle", || first.len() == 11).await;
     // The twelfth is in hand or about to be.
-    let stopping = tokio::spawn(consumer.stop());
+    let mut stopping = Box::pin(consumer.stop());
+    tokio::select! {
+        biased;
+        _ = &mut stopping => {}
+        // It has been asked for; what is in hand may end now.
+        () = std::future::ready(()) => {}
+    }
     gate.add_permits(1);
-    stopping.await.unwrap().unwrap();
+    stopping.await.unwrap();
     let second = Heard::default();
     let consumer = listen(&publisher, &second);
     let handled = first.len();
