@@ -24,6 +24,7 @@ fn a_second_start_finds_everything_and_sends_on_what_was_parked() {
     assert_eq!((&status["ok"], &status["wrong"]), (&json!(true), &json!([])));
     platform.stop();
 
+    platform.park_after_ms = 500;
     let second = platform
         .run_with(
             &["publish", "orders"],

@@ -45,6 +45,8 @@ pub(crate) struct Platform {
     process: Option<(Child, BufReader<ChildStdout>)>,
     pub(crate) addresses: Value,
     credentials: Option<(String, String)>,
+    /// After how long commands park, milliseconds. Long at first: on a busy machine no event is to park by chance.
+    pub(crate) park_after_ms: u32,
 }
 
 impl Platform {
@@ -54,6 +56,7 @@ impl Platform {
             process: None,
             addresses: Value::Null,
             credentials: None,
+            park_after_ms: 60_000,
         };
         platform.start_again();
         platform
@@ -111,6 +114,7 @@ impl Platform {
         command
             .env("EVENKEEL_KAFKA__BROKERS", self.address("broker"))
             .env("EVENKEEL_REGISTRY__URL", self.address("registry"))
+            .env("EVENKEEL_PUBLISH__PARK_AFTER_MS", self.park_after_ms.to_string())
             .args(arguments);
         if let Some((domain, token)) = &self.credentials {
             command
