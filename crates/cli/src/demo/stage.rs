@@ -152,7 +152,7 @@ impl Stage {
         tokio::time::timeout(PATIENCE, async {
             loop {
                 // What it says meanwhile is of no interest: it is asked again.
-                let _ = self.direct.refresh().await;
+                drop(self.direct.refresh().await);
                 if let Leader::At { .. } = self.direct.metadata().leader(&partition) {
                     return;
                 }
