@@ -45,14 +45,14 @@ async fn after_a_stop_in_the_middle_the_next_consumer_gets_exactly_the_rest() {
     until("it is in the middle", || first.len() == 11).await;
     // The twelfth is in hand or about to be.
     let mut stopping = Box::pin(consumer.stop());
-    tokio::select! {
-        biased;
-        _ = &mut stopping => {}
-        // It has been asked for; what is in hand may end now.
-        () = std::future::ready(()) => {}
-    }
-    gate.add_permits(1);
-    stopping.await.unwrap();
+    // What is in hand may end, one by one until the worker has heard of the stop.
+    let stopped = loop {
+        match tokio::time::timeout(Duration::from_millis(5), &mut stopping).await {
+            Ok(stopped) => break stopped,
+            Err(_) => gate.add_permits(1),
+        }
+    };
+    stopped.unwrap();
     let second = Heard::default();
     let consumer = listen(&publisher, &second);
     let handled = first.len();
