@@ -19,6 +19,9 @@ pub enum Error {
     /// Kafka could not be read or written.
     #[error("Kafka: {0}")]
     Broker(#[from] evenkeel_broker::Error),
+    /// A parked batch cannot be read.
+    #[error("a parked batch cannot be read: {0}")]
+    Batch(#[from] evenkeel_broker::batch::Error),
     /// The standby store could not be read.
     #[error(transparent)]
     Standby(#[from] evenkeel_store::Error),

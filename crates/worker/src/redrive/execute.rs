@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use evenkeel::{Publisher, Receipt};
+use evenkeel_broker::batch::{Batch, DECOMPRESSED_BYTES_MAX};
 use evenkeel_event::clock::Clock;
 use evenkeel_event::{TopicPartition, headers, partitioner};
 use evenkeel_schema::{Payload, Valid};
@@ -180,6 +181,7 @@ async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<b
 /// True when the standby store holds the letter's event.
 async fn is_parked(publisher: &Publisher, letter: &Letter) -> Result<bool, Error> {
     let store = publisher.standby();
+    let wanted = letter.event.id.as_str().as_bytes();
     for open in store.open_places().await? {
         if open.place.topic != letter.event.topic {
             continue;
@@ -187,12 +189,14 @@ async fn is_parked(publisher: &Publisher, letter: &Letter) -> Result<bool, Error
         let mut from = open.span.head;
         loop {
             let piece = store.read(&open.place, from, READ_BYTES_MAX).await?;
-            if piece
-                .rows
-                .iter()
-                .any(|stored| stored.row.ids.contains(&letter.event.id))
-            {
-                return Ok(true);
+            for stored in &piece.rows {
+                let records = Batch::read(stored.row.records.clone())?.open(DECOMPRESSED_BYTES_MAX)?;
+                if records
+                    .iter()
+                    .any(|record| record.header(headers::CE_ID) == Some(wanted))
+                {
+                    return Ok(true);
+                }
             }
             match piece.rows.last() {
                 Some(last) => from = last.position + u64::from(last.row.count),
@@ -217,5 +221,205 @@ fn describe(receipt: &Receipt) -> String {
         } => format!("{topic}-{partition}"),
         Receipt::Parked { lane, sequence } => format!("parked {} {sequence}", lane.topic),
         Receipt::DeadLettered { cause, .. } => format!("dead-lettered again: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use evenkeel::{Config, Kafka, TopicName};
+    use evenkeel_broker::admin::NewTopic;
+    use evenkeel_broker::fetch::At;
+    use evenkeel_embedded::Broker;
+    use evenkeel_event::clock::{SystemClock, Timestamp};
+    use evenkeel_event::letter::{Cause, Origin, Stage};
+    use evenkeel_event::{Code, Event, EventId};
+    use evenkeel_schema::avro::Schema;
+    use evenkeel_schema::{Contract, SchemaId};
+
+    use super::*;
+    use crate::redrive::{plan, read};
+
+    /// A broker with a topic `orders`, an application with one dead letter, and the contract that the letter obeys by now.
+    struct Scene {
+        broker: Broker,
+        publisher: Publisher,
+        contracts: HashMap<String, Arc<Contract>>,
+        ledger: Ledger,
+        orders: TopicName,
+        _directory: tempfile::TempDir,
+    }
+
+    fn who(store: &str) -> Who {
+        Who {
+            by: "anna".to_owned(),
+            reason: "mended".to_owned(),
+            store: store.to_owned(),
+        }
+    }
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::new(name).unwrap()
+    }
+
+    fn letter() -> evenkeel_event::Letter {
+        let origin = Origin {
+            topic: topic("orders"),
+            partition: None,
+            offset: None,
+            group: None,
+        };
+        let cause = Cause {
+            code: Code::SchemaViolation,
+            stage: Stage::Publish,
+            message: "no".to_owned(),
+            application: "shop".to_owned(),
+            failed_at: Timestamp::from_millis(0),
+            schema_id: Some(1),
+            delivery_count: 0,
+        };
+        let id = EventId::new("e1").unwrap();
+        let event = Event::new(id, "/shop", "order", Timestamp::default(), topic("orders")).with_key("k");
+        let headers = event.to_headers("application/json", None);
+        let value = Some("\"x\"".into());
+        evenkeel_event::Letter::new(
+            topic("shop.publish.dlt"),
+            event.key,
+            value,
+            headers,
+            &origin,
+            &cause,
+        )
+    }
+
+    async fn scene() -> Scene {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = evenkeel_embedded::Config::new(directory.path().join("broker"));
+        config.listen = ([127, 0, 0, 1], 0).into();
+        let broker = evenkeel_embedded::start(config).await.unwrap();
+        let kafka = Kafka::at(broker.address().to_string());
+        let config = Config::new("shop", kafka, directory.path().join("shop"));
+        let publisher = Publisher::start(config).await.unwrap();
+        for name in ["orders", "shop.publish.dlt", "_evenkeel"] {
+            let new = NewTopic {
+                name: topic(name),
+                partitions: 1,
+                replication: -1,
+                configs: Vec::new(),
+            };
+            publisher.cluster().create_topic(&new).await.unwrap();
+        }
+        publisher.publish_letter(letter()).await.unwrap();
+        let contract = Contract::new(SchemaId(2), Arc::new(Schema::parse("\"string\"").unwrap()));
+        let ledger = Ledger::read(publisher.cluster(), topic("_evenkeel"))
+            .await
+            .unwrap();
+        Scene {
+            broker,
+            publisher,
+            contracts: HashMap::from([("order".to_owned(), Arc::new(contract))]),
+            ledger,
+            orders: topic("orders"),
+            _directory: directory,
+        }
+    }
+
+    impl Scene {
+        async fn plan(&self) -> Plan {
+            let cluster = self.publisher.cluster();
+            let (letters, others) = read(cluster, &topic("shop.publish.dlt"), 10).await.unwrap();
+            assert_eq!((letters.len(), others), (1, 0));
+            let allowed = [self.orders.clone()];
+            plan(cluster, letters, &self.contracts, &allowed, &self.ledger)
+                .await
+                .unwrap()
+        }
+
+        async fn redrive(&mut self, store: &str) -> Redriven {
+            let plan = self.plan().await;
+            let clock = SystemClock::default();
+            execute(plan, &self.publisher, &mut self.ledger, &clock, &who(store))
+                .await
+                .unwrap()
+        }
+
+        /// What an earlier run did that was killed: it claimed, and sent when `sends`.
+        async fn interrupted(&mut self, store: &str, sends: bool) {
+            let mut going = ready(self.plan().await, &self.publisher).await.unwrap();
+            let going = going.pop().unwrap();
+            let claims = [(going.letter.identity.clone(), going.from)];
+            let clock = SystemClock::default();
+            self.ledger
+                .write_claims(self.publisher.cluster(), &clock, "killed", &who(store), &claims)
+                .await
+                .unwrap();
+            if sends {
+                let begun = self
+                    .publisher
+                    .begin_valid(&going.letter.event, &going.valid)
+                    .await;
+                begun.unwrap().receipt().await.unwrap();
+            }
+        }
+
+        async fn on_topic(&self) -> i64 {
+            let partition = TopicPartition::new(self.orders.clone(), 0);
+            let found = self.publisher.cluster().offset(&partition, At::Latest).await;
+            found.unwrap().offset.unwrap()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_letter_is_sent_once_however_often_it_is_redriven() {
+        let mut scene = scene().await;
+        assert_eq!(scene.redrive("s").await.sent, 1);
+        assert_eq!(scene.redrive("s").await, Redriven::default());
+        assert_eq!(scene.on_topic().await, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_was_killed_after_it_sent_is_not_repeated() {
+        let mut scene = scene().await;
+        scene.interrupted("s", true).await;
+        let redriven = scene.redrive("s").await;
+        assert_eq!((redriven.sent, redriven.found), (0, 1));
+        assert_eq!(scene.on_topic().await, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_was_killed_before_it_sent_is_gone_on_with() {
+        let mut scene = scene().await;
+        scene.interrupted("s", false).await;
+        assert_eq!(scene.redrive("s").await.sent, 1);
+        assert_eq!(scene.on_topic().await, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_claim_of_another_store_is_left_alone() {
+        let mut scene = scene().await;
+        scene.interrupted("other", false).await;
+        let redriven = scene.redrive("s").await;
+        assert_eq!((redriven.sent, redriven.claimed.len()), (0, 1));
+        assert_eq!(scene.on_topic().await, 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_that_is_parked_counts_as_sent() {
+        let scene = scene().await;
+        let going = ready(scene.plan().await, &scene.publisher).await.unwrap().pop();
+        let going = going.unwrap();
+        assert!(!is_parked(&scene.publisher, &going.letter).await.unwrap());
+        scene.broker.stop().await.unwrap();
+        let begun = scene
+            .publisher
+            .begin_valid(&going.letter.event, &going.valid)
+            .await;
+        let receipt = tokio::time::timeout(Duration::from_secs(60), begun.unwrap().receipt()).await;
+        let receipt = receipt.unwrap().unwrap();
+        assert!(matches!(receipt, Receipt::Parked { .. }), "{receipt:?}");
+        assert!(is_parked(&scene.publisher, &going.letter).await.unwrap());
     }
 }
