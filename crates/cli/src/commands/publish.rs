@@ -58,6 +58,14 @@ struct Line {
     time: Option<String>,
 }
 
+/// A line as it was read.
+#[derive(Debug)]
+struct Numbered {
+    /// Its number, from 1, so that one that is no event can be found.
+    number: u64,
+    text: String,
+}
+
 /// A line of standard output: true and durable when it is printed.
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -133,7 +141,7 @@ struct Defaults {
 async fn publish_all(
     publisher: &Publisher,
     defaults: &Defaults,
-    mut lines: mpsc::Receiver<Result<String>>,
+    mut lines: mpsc::Receiver<Result<Numbered>>,
 ) -> Result<Tally> {
     let clock = SystemClock::default();
     let mut tally = Tally::default();
@@ -171,12 +179,13 @@ async fn begin(
     publisher: &Publisher,
     defaults: &Defaults,
     clock: &SystemClock,
-    text: &str,
+    from: &Numbered,
 ) -> Result<(EventId, Result<Pending, PublishError>), (Option<String>, anyhow::Error)> {
-    let line: Line = serde_json::from_str(text).map_err(|error| {
+    let line: Line = serde_json::from_str(&from.text).map_err(|error| {
+        let number = from.number;
         (
             None,
-            anyhow!("the line is no event {{\"key\", \"value\", \"id\"}}: {error}"),
+            anyhow!("line {number} of standard input is no event {{\"key\", \"value\", \"id\"}}: {error}"),
         )
     })?;
     let given = line.id.clone();
@@ -268,20 +277,22 @@ impl Answer {
 }
 
 /// Reads standard input on a thread of its own, a bounded number of lines ahead.
-fn read_lines() -> mpsc::Receiver<Result<String>> {
+fn read_lines() -> mpsc::Receiver<Result<Numbered>> {
     let (sender, receiver) = mpsc::channel(LINES_AHEAD);
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
-        loop {
+        for number in 1.. {
             let mut line = String::new();
             let outcome = match (&mut input).take(LINE_BYTES_MAX).read_line(&mut line) {
                 Ok(0) => return,
                 Ok(bytes) if bytes as u64 == LINE_BYTES_MAX => Err(anyhow!(
-                    "a line of standard input is longer than {LINE_BYTES_MAX} bytes"
+                    "line {number} of standard input is longer than {LINE_BYTES_MAX} bytes"
                 )),
                 Ok(_) if line.trim().is_empty() => continue,
-                Ok(_) => Ok(line),
-                Err(error) => Err(anyhow!(error).context("standard input cannot be read as text")),
+                Ok(_) => Ok(Numbered { number, text: line }),
+                Err(error) => {
+                    Err(anyhow!(error).context(format!("line {number} of standard input is no text")))
+                }
             };
             let ended = outcome.is_err();
             // The receiver is gone only when the command has ended.
