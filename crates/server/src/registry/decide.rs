@@ -8,7 +8,7 @@ use super::compare::{conflicts, earlier};
 use super::content::Content;
 use super::error::Error;
 use super::records::{self, ConfigValue, DeleteSubjectValue, Key, SchemaValue};
-use super::state::{Mode, State, Subject};
+use super::state::{Mode, State, Subject, Version};
 use crate::journal::Entry;
 
 /// Longest name of a subject, bytes.
@@ -294,7 +294,14 @@ fn erase_subject(state: &State, subject: &str) -> Result<Decision, Error> {
     })
 }
 
-fn delete_version(state: &State, subject: &str, version: VersionName) -> Result<Decision, Error> {
+/// The subject and the version that a request to delete names. The latest is the newest of those not deleted, or of all
+/// with `deleted`.
+fn named<'state>(
+    state: &'state State,
+    subject: &str,
+    version: VersionName,
+    deleted: bool,
+) -> Result<(&'state Subject, u32, &'state Version), Error> {
     let known = state
         .subject(subject)
         .filter(|known| known.versions(true).next().is_some());
@@ -303,7 +310,7 @@ fn delete_version(state: &State, subject: &str, version: VersionName) -> Result<
         VersionName::Number(number) => number,
         VersionName::Latest => {
             known
-                .versions(false)
+                .versions(deleted)
                 .next_back()
                 .ok_or_else(|| Error::subject_not_found(subject))?
                 .0
@@ -312,6 +319,11 @@ fn delete_version(state: &State, subject: &str, version: VersionName) -> Result<
     let found = known
         .version(number)
         .ok_or_else(|| Error::version_not_found(number))?;
+    Ok((known, number, found))
+}
+
+fn delete_version(state: &State, subject: &str, version: VersionName) -> Result<Decision, Error> {
+    let (known, number, found) = named(state, subject, version, false)?;
     if found.deleted {
         return Err(Error::version_soft_deleted(subject, number));
     }
@@ -348,23 +360,7 @@ fn delete_version(state: &State, subject: &str, version: VersionName) -> Result<
 }
 
 fn erase_version(state: &State, subject: &str, version: VersionName) -> Result<Decision, Error> {
-    let known = state
-        .subject(subject)
-        .filter(|known| known.versions(true).next().is_some());
-    let known = known.ok_or_else(|| Error::subject_not_found(subject))?;
-    let number = match version {
-        VersionName::Number(number) => number,
-        VersionName::Latest => {
-            known
-                .versions(true)
-                .next_back()
-                .ok_or_else(|| Error::subject_not_found(subject))?
-                .0
-        }
-    };
-    let found = known
-        .version(number)
-        .ok_or_else(|| Error::version_not_found(number))?;
+    let (_, number, found) = named(state, subject, version, true)?;
     if !found.deleted {
         return Err(Error::version_not_soft_deleted(subject, number));
     }

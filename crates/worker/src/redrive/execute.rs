@@ -156,15 +156,8 @@ async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<b
     if is_parked(publisher, letter).await? {
         return Ok(true);
     }
-    let topic = publisher.cluster().topic(&letter.event.topic).await?;
     let wanted = letter.event.id.as_str().as_bytes();
-    for partition in &topic.partitions {
-        let place = TopicPartition::new(letter.event.topic.clone(), partition.index);
-        let keyed = letter.event.key.is_some();
-        if keyed && place != self::partition(publisher, letter).await? {
-            continue;
-        }
-        let from = if keyed { from } else { 0 };
+    for (place, from) in candidates(publisher, letter, from).await? {
         let found = publisher
             .cluster()
             .search(&place, from, 1, |record| {
@@ -176,6 +169,23 @@ async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<b
         }
     }
     Ok(false)
+}
+
+/// Where a sent event can be: behind `from` on the partition of its key, anywhere without one.
+async fn candidates(
+    publisher: &Publisher,
+    letter: &Letter,
+    from: i64,
+) -> Result<Vec<(TopicPartition, i64)>, Error> {
+    if letter.event.key.is_some() {
+        return Ok(vec![(partition(publisher, letter).await?, from)]);
+    }
+    let topic = publisher.cluster().topic(&letter.event.topic).await?;
+    let places = topic.partitions.iter().map(|partition| {
+        let place = TopicPartition::new(letter.event.topic.clone(), partition.index);
+        (place, 0)
+    });
+    Ok(places.collect())
 }
 
 /// True when the standby store holds the letter's event.
