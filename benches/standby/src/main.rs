@@ -96,7 +96,6 @@ fn ours(directory: &Path, writers: u64, time: Duration) -> f64 {
                         kind: Kind::Event,
                         records: Bytes::from_static(&PAYLOAD),
                         count: 1,
-                        ids: Vec::new(),
                         appended_at: Timestamp::from_millis(0),
                         stamping: None,
                     };

@@ -2,27 +2,30 @@
 //!
 //! ```text
 //! plan ──Claim──> first claim is ours ──Append──> lane in the standby store ──Finish──> done
+//!                  ├─ an earlier run's ──LookFor──> there: Finish; missing: Append
 //!                  └─ another's: left out              └─ from there the drain sends it, with a stored stamp
 //! ```
 //!
 //! The rules it keeps (invariants **once**, **in-order**, **untouched**):
 //! - a letter is sent by the redrive whose claim of it stands first in the log of decisions; a letter that was sent
 //!   before, by whatever redrive, stays sent;
-//! - letters are appended to their lanes in the order of the plan, each alone, under (this redrive, its number), so that
-//!   the same append ordered again after a crash is one; the drain stores a stamp before it sends;
+//! - letters are appended to their lanes in the order of the plan, each alone; the drain stores a stamp before it sends;
+//! - what an earlier run claimed and did not finish is looked for first: in the store, then on the log. It was sent from
+//!   the store or not at all, so nothing of it can land later unseen. What cannot be known, and what was taken over from
+//!   a store that is gone, is appended marked as a possible double;
 //! - a letter is finished when its event is in the store; the letter itself is not touched;
-//! - claims run a bounded number ahead, and no more letters are sent a second than the rate says.
+//! - claims run a bounded number ahead, and no more letters are appended a second than the rate says.
 //!
-//! A redrive that was interrupted is made again with the same plan and told the claims and endings that the log of
-//! decisions holds; it goes on where it was.
+//! A redrive that was interrupted is made again, with the same plan or another one, and told the claims and endings that
+//! the log of decisions holds; it goes on where it was.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::session::StoreResult;
 
-/// Letters claimed ahead of the one that is being sent.
-const CLAIMED_AHEAD_MAX: usize = 16;
+/// Letters claimed and not yet finished. They are claimed by halves of this, so that a write holds many claims.
+const CLAIMED_AHEAD_MAX: usize = 64;
 
 /// How long an append that the store refused waits before it is ordered again.
 const STORE_BACK_OFF: Duration = Duration::from_millis(250);
@@ -39,14 +42,15 @@ pub struct Redrive<Key> {
 #[derive(Debug)]
 struct Planned<Key> {
     key: Key,
-    number: u64,
     state: State,
+    possible_double: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Planned,
     Claiming,
+    Looking,
     Claimed,
     Appending,
     Stored,
@@ -61,13 +65,20 @@ pub enum Input<Key> {
     Claimed {
         /// The letter.
         key: Key,
-        /// True when the first claim in the log is this redrive's.
-        is_ours: bool,
+        /// Whose claim counts.
+        claim: Claim,
+    },
+    /// What a letter's event was looked for came to.
+    Looked {
+        /// The letter.
+        key: Key,
+        /// What it came to.
+        seen: Seen,
     },
     /// What became of an append.
     Appended {
-        /// Number of the letter in the plan.
-        number: u64,
+        /// The letter.
+        key: Key,
         /// What became of it.
         result: StoreResult,
     },
@@ -80,6 +91,30 @@ pub enum Input<Key> {
     Timer,
 }
 
+/// Whose claim of a letter counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// This run's.
+    Ours,
+    /// That of an earlier run through the same store: it may have appended the event.
+    OursBefore,
+    /// This run's, taken over from a redrive whose store is out of reach: that one may have sent the event.
+    TakenOver,
+    /// Another redrive's.
+    Anothers,
+}
+
+/// What looking for a letter's event came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It is in the store or on the log.
+    There,
+    /// It is in neither.
+    Missing,
+    /// It is not in the store, and the log no longer goes back to its claim.
+    Unknowable,
+}
+
 /// What the shell has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order<Key> {
@@ -88,13 +123,18 @@ pub enum Order<Key> {
         /// The letter.
         key: Key,
     },
-    /// Append the letter's event, mended or not, to the lane of its partition in the standby store, under (this redrive,
-    /// `number`): what was appended under this number or a higher one before is one, also when it was removed since.
+    /// Look for the letter's event in the standby store, and then on the log behind the place that its claim names.
+    LookFor {
+        /// The letter.
+        key: Key,
+    },
+    /// Append the letter's event, mended or not, to the lane of its partition in the standby store. Ordered again after
+    /// [`StoreResult::Unknown`], it joins the append before it.
     Append {
         /// The letter.
         key: Key,
-        /// Its number in the plan, from 1.
-        number: u64,
+        /// To be marked: the event may have been sent before.
+        possible_double: bool,
     },
     /// Write the letter's ending to the log of decisions.
     Finish {
@@ -109,13 +149,13 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
     /// A redrive of `plan`, in its order, of at most `rate_per_second` letters a second (0: no limit).
     #[must_use]
     pub fn new(plan: Vec<Key>, rate_per_second: u32) -> Self {
-        let planned = |(key, number)| Planned {
+        let planned = |key| Planned {
             key,
-            number,
             state: State::Planned,
+            possible_double: false,
         };
         Self {
-            plan: plan.into_iter().zip(1..).map(planned).collect(),
+            plan: plan.into_iter().map(planned).collect(),
             interval: Duration::from_secs(1)
                 .checked_div(rate_per_second)
                 .unwrap_or_default(),
@@ -127,13 +167,14 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
     /// Takes in what happened, `now` on the monotonic clock, and pushes what is to be done onto `orders`.
     pub fn handle(&mut self, now: Duration, input: Input<Key>, orders: &mut Vec<Order<Key>>) {
         match input {
-            Input::Claimed { key, is_ours } => {
-                let state = if is_ours { State::Claimed } else { State::Over };
-                let is_open = |letter: &Planned<Key>| letter.key == key && letter.state < State::Appending;
-                self.advance(is_open, state);
+            Input::Claimed { key, claim } => self.claimed(&key, claim, orders),
+            Input::Looked { key, seen } => self.looked(&key, seen),
+            Input::Appended { key, result } => self.appended(now, &key, result),
+            Input::Finished { key } => {
+                if let Some(letter) = self.letter(&key) {
+                    letter.state = State::Over;
+                }
             }
-            Input::Appended { number, result } => self.appended(now, number, result),
-            Input::Finished { key } => self.advance(|letter| letter.key == key, State::Over),
             Input::Timer => self.wake = None,
         }
         self.go_on(now, orders);
@@ -145,15 +186,39 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
         self.plan.is_empty()
     }
 
-    fn advance(&mut self, is_it: impl Fn(&Planned<Key>) -> bool, state: State) {
-        for letter in self.plan.iter_mut().filter(|letter| is_it(letter)) {
-            letter.state = letter.state.max(state);
+    fn letter(&mut self, key: &Key) -> Option<&mut Planned<Key>> {
+        self.plan.iter_mut().find(|letter| letter.key == *key)
+    }
+
+    fn claimed(&mut self, key: &Key, claim: Claim, orders: &mut Vec<Order<Key>>) {
+        let Some(letter) = self.letter(key).filter(|letter| letter.state < State::Looking) else {
+            return;
+        };
+        letter.possible_double = claim == Claim::TakenOver;
+        letter.state = match claim {
+            Claim::Ours => State::Claimed,
+            Claim::OursBefore | Claim::TakenOver => State::Looking,
+            Claim::Anothers => State::Over,
+        };
+        if letter.state == State::Looking {
+            let key = letter.key.clone();
+            orders.push(Order::LookFor { key });
         }
     }
 
-    fn appended(&mut self, now: Duration, number: u64, result: StoreResult) {
-        let is_it = |letter: &&mut Planned<Key>| letter.number == number && letter.state == State::Appending;
-        let Some(letter) = self.plan.iter_mut().find(is_it) else {
+    fn looked(&mut self, key: &Key, seen: Seen) {
+        let Some(letter) = self.letter(key).filter(|letter| letter.state == State::Looking) else {
+            return;
+        };
+        letter.possible_double |= seen == Seen::Unknowable;
+        letter.state = match seen {
+            Seen::There => State::Stored,
+            Seen::Missing | Seen::Unknowable => State::Claimed,
+        };
+    }
+
+    fn appended(&mut self, now: Duration, key: &Key, result: StoreResult) {
+        let Some(letter) = self.letter(key).filter(|letter| letter.state == State::Appending) else {
             return;
         };
         match result {
@@ -167,9 +232,10 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
 
     fn go_on(&mut self, now: Duration, orders: &mut Vec<Order<Key>>) {
         let mut is_front = true;
+        let claims_more = self.has_few_claimed();
         for letter in self.plan.iter_mut().take(CLAIMED_AHEAD_MAX) {
             match letter.state {
-                State::Planned => {
+                State::Planned if claims_more => {
                     letter.state = State::Claiming;
                     orders.push(Order::Claim {
                         key: letter.key.clone(),
@@ -178,8 +244,8 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
                 State::Claimed if is_front && now >= self.next_at => {
                     letter.state = State::Appending;
                     self.next_at = now + self.interval;
-                    let (key, number) = (letter.key.clone(), letter.number);
-                    orders.push(Order::Append { key, number });
+                    let (key, possible_double) = (letter.key.clone(), letter.possible_double);
+                    orders.push(Order::Append { key, possible_double });
                 }
                 _ => {}
             }
@@ -192,6 +258,12 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
             self.wake = next;
             orders.extend(next.map(Order::WakeAt));
         }
+    }
+
+    fn has_few_claimed(&self) -> bool {
+        let ahead = self.plan.iter().take(CLAIMED_AHEAD_MAX);
+        let planned = ahead.clone().filter(|letter| letter.state == State::Planned);
+        planned.count() * 2 >= ahead.count()
     }
 
     /// Writes the endings of what is stored, and forgets the beginning of the plan that is over.
@@ -220,12 +292,20 @@ mod tests {
 
     const DURABLE: StoreResult = StoreResult::Durable { position: 0 };
 
-    fn claimed(key: &str, is_ours: bool) -> Input<&str> {
-        Input::Claimed { key, is_ours }
+    fn claimed(key: &str, claim: Claim) -> Input<&str> {
+        Input::Claimed { key, claim }
     }
 
-    fn stored<'key>(number: u64, result: StoreResult) -> Input<&'key str> {
-        Input::Appended { number, result }
+    fn ours(key: &str) -> Input<&str> {
+        claimed(key, Claim::Ours)
+    }
+
+    fn stored(key: &str, result: StoreResult) -> Input<&str> {
+        Input::Appended { key, result }
+    }
+
+    fn looked(key: &str, seen: Seen) -> Input<&str> {
+        Input::Looked { key, seen }
     }
 
     /// Tells a redrive of `a`, `b` and `c` the inputs, each at its millisecond, and gives the last orders.
@@ -240,19 +320,19 @@ mod tests {
         orders
     }
 
-    fn append(key: &'static str, number: u64) -> Order<&'static str> {
-        Order::Append { key, number }
+    fn append(key: &'static str) -> Order<&'static str> {
+        Order::Append {
+            key,
+            possible_double: false,
+        }
     }
 
     #[test]
     fn all_are_claimed_and_the_first_is_sent_alone() {
         let claims = ["a", "b", "c"].map(|key| Order::Claim { key });
         assert_eq!(after(0, vec![(0, Input::Timer)]), []);
-        assert_eq!(after(0, vec![(0, claimed("b", true))]), []);
-        assert_eq!(
-            after(0, vec![(0, claimed("b", true)), (0, claimed("a", true))]),
-            [append("a", 1)]
-        );
+        assert_eq!(after(0, vec![(0, ours("b"))]), []);
+        assert_eq!(after(0, vec![(0, ours("b")), (0, ours("a"))]), [append("a")]);
         let mut orders = Vec::new();
         Redrive::new(vec!["a", "b", "c"], 0).handle(Duration::ZERO, Input::Timer, &mut orders);
         assert_eq!(orders, claims);
@@ -260,57 +340,64 @@ mod tests {
 
     #[test]
     fn the_next_is_sent_when_the_one_before_is_stored() {
-        let inputs = vec![
-            (0, claimed("a", true)),
-            (0, claimed("b", true)),
-            (0, stored(1, DURABLE)),
-        ];
-        assert_eq!(after(0, inputs), [append("b", 2), Order::Finish { key: "a" }]);
+        let inputs = vec![(0, ours("a")), (0, ours("b")), (0, stored("a", DURABLE))];
+        assert_eq!(after(0, inputs), [append("b"), Order::Finish { key: "a" }]);
     }
 
     #[test]
     fn a_letter_that_another_redrive_claimed_is_left_out() {
-        let inputs = vec![(0, claimed("b", true)), (0, claimed("a", false))];
-        assert_eq!(after(0, inputs), [append("b", 2)]);
+        let inputs = vec![(0, ours("b")), (0, claimed("a", Claim::Anothers))];
+        assert_eq!(after(0, inputs), [append("b")]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_claimed_is_looked_for_first() {
+        let look = Order::LookFor { key: "a" };
+        for (claim, marked) in [(Claim::OursBefore, false), (Claim::TakenOver, true)] {
+            let before = claimed("a", claim);
+            assert_eq!(after(0, vec![(0, before.clone())]), std::slice::from_ref(&look));
+            let there = vec![(0, before.clone()), (0, looked("a", Seen::There))];
+            assert_eq!(after(0, there), [Order::Finish { key: "a" }]);
+            for (seen, is_unknowable) in [(Seen::Missing, false), (Seen::Unknowable, true)] {
+                let inputs = vec![(0, before.clone()), (0, looked("a", seen))];
+                let append = Order::Append {
+                    key: "a",
+                    possible_double: marked || is_unknowable,
+                };
+                assert_eq!(after(0, inputs), [append]);
+            }
+        }
     }
 
     #[test]
     fn a_finished_letter_is_not_sent_again_after_a_restart() {
-        let inputs = vec![
-            (0, Input::Finished { key: "a" }),
-            (0, claimed("a", true)),
-            (0, claimed("b", true)),
-        ];
-        assert_eq!(after(0, inputs), [append("b", 2)]);
+        let inputs = vec![(0, Input::Finished { key: "a" }), (0, ours("a")), (0, ours("b"))];
+        assert_eq!(after(0, inputs), [append("b")]);
     }
 
     #[test]
-    fn a_refused_append_waits_and_is_ordered_again_under_its_number() {
-        let refused = vec![(0, claimed("a", true)), (0, stored(1, StoreResult::Refused))];
+    fn a_refused_append_waits_and_is_ordered_again() {
+        let refused = vec![(0, ours("a")), (0, stored("a", StoreResult::Refused))];
         assert_eq!(after(0, refused.clone()), [Order::WakeAt(STORE_BACK_OFF)]);
         let again = [refused, vec![(250, Input::Timer)]].concat();
-        assert_eq!(after(0, again), [append("a", 1)]);
+        assert_eq!(after(0, again), [append("a")]);
     }
 
     #[test]
     fn the_rate_is_kept() {
-        let inputs = vec![
-            (0, claimed("a", true)),
-            (0, claimed("b", true)),
-            (0, stored(1, DURABLE)),
-        ];
+        let inputs = vec![(0, ours("a")), (0, ours("b")), (0, stored("a", DURABLE))];
         let woken = inputs.iter().take(2).cloned().collect();
         assert_eq!(after(2, woken), [Order::WakeAt(Duration::from_millis(500))]);
         assert_eq!(after(2, inputs.clone()), [Order::Finish { key: "a" }]);
         let later = [inputs, vec![(500, Input::Timer)]].concat();
-        assert_eq!(after(2, later), [append("b", 2)]);
+        assert_eq!(after(2, later), [append("b")]);
     }
 
     #[test]
     fn it_is_done_when_all_are_over() {
         let mut redrive = Redrive::new(vec!["a"], 0);
         let mut orders = Vec::new();
-        for input in [claimed("a", true), stored(1, DURABLE)] {
+        for input in [ours("a"), stored("a", DURABLE)] {
             redrive.handle(Duration::ZERO, input, &mut orders);
             assert!(!redrive.is_done());
         }

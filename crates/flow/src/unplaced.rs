@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::session::append::{Append, Queue, fail_shares, park_shares, whole};
+use crate::session::append::{Append, Queue, fail_shares, not_taken, park_shares, whole};
 use crate::session::in_flight::records;
 use crate::session::join::Settled;
 use crate::session::{Claim, Now, Outcome, Payload, Reason, Settings, StoreResult, Ticket};
@@ -23,6 +23,8 @@ pub struct Unplaced<P> {
     closed: bool,
     partitions_known: bool,
     waiting: Queue<P>,
+    /// Something that waits is to be parked also when the partitions are known.
+    asked_to_park: bool,
     append: Option<Append<P>>,
     settled: Settled<P>,
     appends: u64,
@@ -39,6 +41,13 @@ pub struct Unplaced<P> {
 pub enum Input<P> {
     /// A closed batch is to be published.
     Published {
+        /// Names the batch.
+        ticket: Ticket,
+        /// Its records.
+        payload: P,
+    },
+    /// A closed batch is to be published by way of the store, whether the partitions are known or not.
+    Park {
         /// Names the batch.
         ticket: Ticket,
         /// Its records.
@@ -115,6 +124,7 @@ impl<P: Payload> Unplaced<P> {
             closed: false,
             partitions_known: false,
             waiting: Queue::default(),
+            asked_to_park: false,
             append: None,
             settled: Settled::new(settings.settled_batches_max),
             appends: 0,
@@ -130,6 +140,10 @@ impl<P: Payload> Unplaced<P> {
     pub fn handle(&mut self, now: Now, input: Input<P>, orders: &mut Vec<Order<P>>) {
         match input {
             Input::Published { ticket, payload } => self.take(now, ticket, payload, orders),
+            Input::Park { ticket, payload } => {
+                self.take(now, ticket, payload, orders);
+                self.asked_to_park |= !self.waiting.is_empty();
+            }
             Input::Recovered { head, tail } => (self.head, self.tail) = (head, tail),
             Input::PartitionsKnown => self.partitions_known = true,
             Input::Appended { append, result } => self.appended(now, append, result, orders),
@@ -182,23 +196,15 @@ impl<P: Payload> Unplaced<P> {
             self.waiting.push(now.elapsed, claim, payload);
             return;
         }
-        let reason = if self.closed {
-            Reason::Closed
-        } else {
-            Reason::QueueFull
-        };
-        let outcome = Outcome::Failed {
-            may_have_landed: false,
-            reason,
-        };
+        let outcome = not_taken(self.closed);
         orders.push(Order::Acknowledge { claim, outcome });
     }
 
     fn go_on(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
         if self.partitions_known && self.append.is_none() {
-            if self.is_empty() {
+            if self.is_empty() && !self.asked_to_park {
                 self.release(orders);
-            } else if !self.placing {
+            } else if !self.is_empty() && !self.placing {
                 self.placing = true;
                 orders.push(Order::Place { from: self.head });
             }
@@ -231,7 +237,7 @@ impl<P: Payload> Unplaced<P> {
     fn out_at(&self) -> Option<Duration> {
         let since = self.waiting.oldest()?;
         let is_behind = !self.partitions_known && !self.is_empty() && self.append.is_none();
-        if is_behind || self.closed {
+        if is_behind || self.closed || self.asked_to_park {
             return Some(since);
         }
         Some(since.max(self.placed_at) + self.settings.out_after)
@@ -250,6 +256,7 @@ impl<P: Payload> Unplaced<P> {
                 orders.extend(failed.map(acknowledge));
             }
         } else if self.out_at().is_some_and(|at| now.elapsed >= at) {
+            self.asked_to_park = false;
             self.appends += 1;
             let append = Append::new(self.appends, Vec::new(), self.waiting.take_all());
             orders.push(order(&append));

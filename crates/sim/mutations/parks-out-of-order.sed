@@ -1,3 +1,3 @@
-# in-order: what waits is parked before what is in flight
+# owned: what waits is parked before what is in flight
 # crates/flow/src/session/append.rs
 s/stamped.chain(waiting).collect()/waiting.chain(stamped).collect()/

@@ -145,6 +145,16 @@ impl Application {
 }
 
 impl Published {
+    /// A process died without an answer to a call, and the event was published again by another one. What the dead one
+    /// had sent lands when it does: only calls that returned come before those that follow.
+    #[must_use]
+    pub fn has_unanswered_before_the_last(&self) -> bool {
+        let last = self.calls.last().map_or(0, |call| call.process);
+        self.calls
+            .iter()
+            .any(|call| call.outcome.is_none() && call.process < last)
+    }
+
     /// How often the event may be on the log without a mark.
     #[must_use]
     pub fn unmarked_max(&self) -> usize {

@@ -126,6 +126,10 @@ impl World {
                 self.store.lanes[lane].store_stamps(stamps);
             }
             HeadOperation::Remove(below) => {
+                if *below > self.store.lanes[lane].tail() {
+                    let seen = format!("what is below {below} is removed, beyond the end of lane {lane}");
+                    self.judge.fail("owned", seen);
+                }
                 let removed = self.store.lanes[lane].remove(*below);
                 self.judge.removed(&removed);
             }

@@ -141,12 +141,16 @@ impl World {
         if !can_take && self.random.chance(80) {
             return;
         }
-        let ticket = self.application.call(process, self.known_topic, &events);
+        let ticket = self
+            .application
+            .call(process, self.known_topic[partition], &events);
         let payload = Records::new(events);
-        if is_open {
-            self.tell(process, partition, Input::Published { ticket, payload });
-        } else {
-            self.tell_unplaced(process, unplaced::Input::Published { ticket, payload });
+        let parks = self.random.chance(5);
+        match (is_open, parks) {
+            (true, false) => self.tell(process, partition, Input::Published { ticket, payload }),
+            (true, true) => self.tell(process, partition, Input::Park { ticket, payload }),
+            (false, false) => self.tell_unplaced(process, unplaced::Input::Published { ticket, payload }),
+            (false, true) => self.tell_unplaced(process, unplaced::Input::Park { ticket, payload }),
         }
     }
 

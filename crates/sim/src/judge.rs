@@ -96,7 +96,8 @@ impl Judge {
         let published = &application.events[event.id as usize];
         let calls = &published.calls;
         let is_given_up = published.is_given_up || calls.last().is_some_and(|call| call.is_void);
-        if is_given_up || calls.iter().any(|call| call.topic != topic) {
+        let has_left = self.lettered.contains(&event.id) && published.has_unanswered_before_the_last();
+        if is_given_up || has_left || calls.iter().any(|call| call.topic != topic) {
             return;
         }
         let place = calls

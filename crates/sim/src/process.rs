@@ -43,7 +43,7 @@ impl World {
             return;
         }
         self.processes += 1;
-        self.known_topic = self.broker.topic;
+        self.known_topic = [self.broker.topic; PARTITIONS];
         self.note(|| "start".to_owned());
         self.process = Some(Process {
             partitions: std::array::from_fn(|_| Partition::new(settings())),
@@ -61,7 +61,8 @@ impl World {
             if lane == UNPLACED {
                 self.tell_unplaced(process, unplaced::Input::Recovered { head, tail });
             } else {
-                self.tell(process, lane, Input::Recovered { head, tail });
+                let epochs = self.store.lanes[lane].epochs();
+                self.tell(process, lane, Input::Recovered { head, tail, epochs });
             }
         }
         self.after(500, Happening::AskMetadata(process));
@@ -328,7 +329,7 @@ impl World {
     /// Tells whether the partition has a leader.
     pub fn tell_leader(&mut self, partition: usize) {
         let process = self.processes;
-        self.known_topic = self.broker.topic;
+        self.known_topic[partition] = self.broker.topic;
         let input = if self.broker.down || self.broker.logs[partition].leaderless {
             Input::LeaderGone
         } else {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use evenkeel_flow::Stamping;
-use evenkeel_flow::session::{StampedRange, StoreResult, Stored};
+use evenkeel_flow::session::{ProducerEpoch, StampedRange, StoreResult, Stored};
 
 use crate::random::Random;
 use crate::records::{Event, PARTITIONS, Records};
@@ -22,6 +22,8 @@ pub struct Lane {
     /// The records.
     pub records: Vec<Event>,
     stamps: Vec<StampedRange>,
+    /// The highest epoch of each producer id that was ever stored.
+    epochs: HashMap<i64, i16>,
     /// The newest append of each process and its position.
     appends: HashMap<u32, (u64, u64)>,
 }
@@ -76,6 +78,7 @@ impl Store {
         let position = lane.tail();
         for (stamping, records) in batches {
             if let Some(stamping) = stamping {
+                lane.note_epoch(stamping);
                 let position = lane.tail();
                 lane.stamps.push(StampedRange {
                     position,
@@ -120,16 +123,34 @@ impl Lane {
                 let (old_from, old_to) = bounds(old);
                 old_to <= from || old_from >= to
             });
+            self.note_epoch(&new.stamping);
             if from >= self.head {
                 self.stamps.push(*new);
             }
         }
     }
 
+    fn note_epoch(&mut self, stamping: &Stamping) {
+        let stamp = stamping.stamp;
+        let highest = self.epochs.entry(stamp.producer_id).or_insert(stamp.epoch);
+        *highest = stamp.epoch.max(*highest);
+    }
+
+    /// The highest epoch of each producer id that was ever stored, in the order of the ids.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<ProducerEpoch> {
+        let used = |(producer_id, epoch): (&i64, &i16)| ProducerEpoch {
+            producer_id: *producer_id,
+            epoch: *epoch,
+        };
+        let mut epochs: Vec<ProducerEpoch> = self.epochs.iter().map(used).collect();
+        epochs.sort_by_key(|used| used.producer_id);
+        epochs
+    }
+
     /// Removes and returns the records below.
     pub fn remove(&mut self, below: u64) -> Vec<Event> {
-        let count = below.saturating_sub(self.head) as usize;
-        assert!(count <= self.records.len(), "removed beyond the lane's end");
+        let count = (below.saturating_sub(self.head) as usize).min(self.records.len());
         self.head += count as u64;
         self.stamps.retain(|stamp| stamp.position >= below);
         self.records.drain(..count).collect()

@@ -105,7 +105,7 @@ pub struct World {
     pub(crate) heads: [VecDeque<HeadOperation>; LANES],
     pub(crate) next_producer: i64,
     /// The topic's incarnation of which the process was told.
-    pub known_topic: u8,
+    pub known_topic: [u8; PARTITIONS],
     /// The next process is not told the topic's partitions.
     pub metadata_hidden: bool,
     /// Dead letters cannot be written.
@@ -167,7 +167,7 @@ impl World {
             appends: Vec::new(),
             heads: Default::default(),
             next_producer: 100,
-            known_topic: 1,
+            known_topic: [1; PARTITIONS],
             metadata_hidden: false,
             letters_lost: false,
             is_ending: false,

@@ -1,7 +1,6 @@
 //! What a standby store keeps.
 
 use bytes::Bytes;
-use evenkeel_event::EventId;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::Stamping;
 use evenkeel_flow::session::StampedRange;
@@ -24,8 +23,6 @@ pub struct Row {
     pub records: Bytes,
     /// Records in `records`, at least 1: the positions that the row takes.
     pub count: u32,
-    /// The events' ids in their order, for a search of the log; at most 65,535.
-    pub ids: Vec<EventId>,
     /// When the row was parked; what the oldest age is counted from.
     pub appended_at: Timestamp,
     /// The stamp under which the row was sent already and not answered. It is no longer shown once another stamp was

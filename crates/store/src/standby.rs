@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_flow::session::StampedRange;
+use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 
 use crate::{Error, Piece, Row};
 
@@ -130,6 +130,9 @@ pub struct PlaceStats {
     pub oldest: Timestamp,
     /// Their positions.
     pub span: Span,
+    /// The highest epoch of every producer id under which records were stamped since the place was last empty, those of
+    /// removed records included.
+    pub epochs: Vec<ProducerEpoch>,
 }
 
 /// What a store holds.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use evenkeel_broker::{Cluster, Metadata};
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_flow::session::{Input, Now, Outcome, Settings};
-use evenkeel_store::{Place, Span, Standby};
+use evenkeel_store::{Place, PlaceStats, Standby};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -62,7 +62,7 @@ pub(super) struct Parts {
     pub(super) letters: TopicName,
     pub(super) application: String,
     /// What the store held at the start.
-    pub(super) recovered: HashMap<Place, Span>,
+    pub(super) recovered: HashMap<Place, PlaceStats>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Engine {
     pub(super) new_topics: Option<NewTopics>,
     pub(super) letters: TopicName,
     pub(super) application: String,
-    pub(super) recovered: HashMap<Place, Span>,
+    pub(super) recovered: HashMap<Place, PlaceStats>,
     /// Names this process in appends.
     pub(super) process: u128,
     pub(super) lines: HashMap<u32, Line>,

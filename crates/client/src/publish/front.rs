@@ -45,6 +45,8 @@ pub(super) struct Entry<'event> {
     pub(super) headers: Headers<'event>,
     /// What it counts for in the limit on memory.
     pub(super) bytes: usize,
+    /// By way of the standby store, whether Kafka is there or not.
+    pub(super) parks: bool,
 }
 
 /// A record's headers.
@@ -106,6 +108,8 @@ pub(super) struct Ready {
     pub(super) who: Who,
     /// The one event of the batch may have been written before: it joins that one.
     pub(super) join: Option<EventId>,
+    /// The one event of the batch goes by way of the standby store.
+    pub(super) parks: bool,
     /// What it counts for in the limit on memory.
     pub(super) bytes: usize,
 }
@@ -161,7 +165,8 @@ impl Front {
             .id
             .filter(|_| self.joinable.load(Ordering::Acquire))
             .cloned();
-        if join.is_some() || gather.open.as_ref().is_some_and(|open| open.kind != entry.kind) {
+        let is_alone = join.is_some() || entry.parks;
+        if is_alone || gather.open.as_ref().is_some_and(|open| open.kind != entry.kind) {
             gather.close(closing);
         }
         let taken = match gather.open.as_mut().and_then(|open| open.push(entry)) {
@@ -179,10 +184,10 @@ impl Front {
                 taken?
             }
         };
-        if let Some(id) = join {
+        if is_alone {
             gather.close(closing);
             if let Some(ready) = gather.closed.back_mut() {
-                ready.join = Some(id);
+                (ready.join, ready.parks) = (join, entry.parks);
             }
         }
         // Once per batch that begins, and once per batch that is full.
@@ -245,6 +250,7 @@ impl Gather {
                 batch,
                 who: Who::Batch(open.fates),
                 join: None,
+                parks: false,
                 bytes: open.bytes,
             });
         }

@@ -38,6 +38,7 @@ pub(super) fn enter(
             value: record.value.as_deref(),
             headers: Headers::List(&record.headers),
             bytes,
+            parks: false,
         },
     )
 }

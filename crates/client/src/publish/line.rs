@@ -8,7 +8,7 @@ use evenkeel_broker::Leader;
 use evenkeel_event::{EventId, TopicId, TopicPartition};
 use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
-use evenkeel_store::{AppendId, Error, Place};
+use evenkeel_store::{AppendId, Error, Place, PlaceStats};
 
 use super::batch::Batch;
 use super::done::Done;
@@ -90,7 +90,7 @@ impl Engine {
         }
         let front = self.shared.front(&partition.topic, Some(partition.partition));
         let id = front.id;
-        let span = self.recovered.remove(&front.place);
+        let held = self.recovered.remove(&front.place);
         let topic_has_joinable = self.topic_has_joinable(&partition.topic);
         front.joinable.store(topic_has_joinable, Ordering::Release);
         let line = Line {
@@ -110,9 +110,10 @@ impl Engine {
         };
         self.lines.insert(id, line);
         self.line_ids.insert(partition.clone(), id);
-        if let Some(span) = span {
+        if let Some(PlaceStats { span, epochs, .. }) = held {
             let (head, tail) = (span.head, span.tail);
-            self.inbox.push_back((id, Input::Recovered { head, tail }));
+            self.inbox
+                .push_back((id, Input::Recovered { head, tail, epochs }));
         }
         self.tell_leader(id);
         id
@@ -163,9 +164,12 @@ impl Engine {
                 return;
             };
             if !joined {
-                let payload = ready.batch;
-                line.machine
-                    .handle(now, Input::Published { ticket, payload }, &mut orders);
+                let (payload, parks) = (ready.batch, ready.parks);
+                let input = match parks {
+                    false => Input::Published { ticket, payload },
+                    true => Input::Park { ticket, payload },
+                };
+                line.machine.handle(now, input, &mut orders);
             }
             line.note_joinable();
             self.carry_out(id, orders);

@@ -133,7 +133,10 @@ impl Publisher {
             send_timeout: config.send_timeout,
             letters: letters.clone(),
             application: config.application.clone(),
-            recovered: places.into_iter().map(|held| (held.place, held.span)).collect(),
+            recovered: places
+                .into_iter()
+                .map(|held| (held.place.clone(), held))
+                .collect(),
             commands: received,
         });
         tokio::spawn(engine.run(topics));
@@ -241,7 +244,19 @@ impl Publisher {
     /// # Errors
     /// When it was not put on its way.
     pub async fn begin_valid(&self, event: &Event, data: &Valid<Payload>) -> Result<Pending, PublishError> {
-        self.enter_valid(event, data).await
+        self.enter_valid(event, data, false).await
+    }
+
+    /// As [`Publisher::begin_valid`], but by way of the standby store, whether Kafka is there or not: the event is sent
+    /// from there under a stored stamp. Until its receipt is there it is in no request, so that whoever begins it again
+    /// after a crash finds it in the store, or on the log, or knows that it is nowhere.
+    ///
+    /// Its receipt is [`Receipt::Parked`], unless it joins an event with its id that was begun before.
+    ///
+    /// # Errors
+    /// When it was not put on its way.
+    pub async fn begin_parked(&self, event: &Event, data: &Valid<Payload>) -> Result<Pending, PublishError> {
+        self.enter_valid(event, data, true).await
     }
 
     /// Writes a dead letter durably: on its topic, or in the standby store bound for it.
@@ -285,7 +300,7 @@ impl Publisher {
         let bytes = bytes_of(event, &valid);
         shared
             .try_take_room(bytes)
-            .then(|| self.push(event, &known.topic, &valid, bytes))
+            .then(|| self.push(event, &known.topic, &valid, bytes, false))
     }
 
     /// What is parked.
@@ -340,16 +355,21 @@ impl Publisher {
         json: impl FnOnce() -> Bytes,
     ) -> Result<Pending, PublishError> {
         match encoded {
-            Ok(valid) => self.enter_valid(event, &valid).await,
+            Ok(valid) => self.enter_valid(event, &valid, false).await,
             Err(violation) => self.enter_wrong(event, contract, &violation, json()).await,
         }
     }
 
-    async fn enter_valid(&self, event: &Event, valid: &Valid<Payload>) -> Result<Pending, PublishError> {
+    async fn enter_valid(
+        &self,
+        event: &Event,
+        valid: &Valid<Payload>,
+        parks: bool,
+    ) -> Result<Pending, PublishError> {
         let shared = &self.inner.shared;
         let bytes = bytes_of(event, valid);
         shared.take_room(&event.topic, bytes).await?;
-        self.push(event, &shared.topic(&event.topic), valid, bytes)
+        self.push(event, &shared.topic(&event.topic), valid, bytes, parks)
     }
 
     /// Puts a valid event on its way, for which room was taken.
@@ -359,6 +379,7 @@ impl Publisher {
         topic: &Topic,
         valid: &Valid<Payload>,
         bytes: usize,
+        parks: bool,
     ) -> Result<Pending, PublishError> {
         let mut buffer = [0; 24];
         let time = event
@@ -376,6 +397,7 @@ impl Publisher {
                 content_type: CONTENT_TYPE,
             },
             bytes,
+            parks,
         };
         let (fates, index) = self.inner.shared.enter(topic, &entry)?;
         Ok(Pending {

@@ -34,7 +34,6 @@ pub(super) fn row(batch: &Batch, stamping: Option<Stamping>, appended_at: Timest
         kind: batch.kind(),
         records: batch.raw().clone(),
         count: u32::try_from(batch.count()).unwrap_or(0),
-        ids: Vec::new(),
         appended_at,
         stamping,
     }

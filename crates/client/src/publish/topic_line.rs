@@ -60,7 +60,7 @@ impl Engine {
         let topic = self.shared.topic(name);
         let front = topic.unplaced();
         let id = front.id;
-        let span = self.recovered.remove(&front.place);
+        let held = self.recovered.remove(&front.place);
         let line = TopicLine {
             topic,
             intake: Intake::new(front),
@@ -76,8 +76,8 @@ impl Engine {
         };
         self.topics.insert(id, line);
         self.topic_ids.insert(name.clone(), id);
-        if let Some(span) = span {
-            let (head, tail) = (span.head, span.tail);
+        if let Some(held) = held {
+            let (head, tail) = (held.span.head, held.span.tail);
             self.topic_step(id, Input::Recovered { head, tail });
         }
         self.look_up(id);
@@ -246,9 +246,12 @@ impl Engine {
                 .join
                 .is_some_and(|event| line.machine.join(ticket, event.as_str(), &mut orders));
             if !joined {
-                let payload = ready.batch;
-                line.machine
-                    .handle(now, Input::Published { ticket, payload }, &mut orders);
+                let (payload, parks) = (ready.batch, ready.parks);
+                let input = match parks {
+                    false => Input::Published { ticket, payload },
+                    true => Input::Park { ticket, payload },
+                };
+                line.machine.handle(now, input, &mut orders);
             }
             self.carry_out_topic(id, orders);
         }
@@ -444,6 +447,7 @@ impl Engine {
                 batch,
                 who: who.pick(&indexes),
                 join: None,
+                parks: false,
                 bytes: 0,
             };
             if let Some(line) = self.lines.get_mut(&line) {

@@ -173,6 +173,18 @@ pub(crate) fn whole(ticket: Ticket, count: i32) -> Claim {
     }
 }
 
+/// What a caller is told whose batch was not taken, because nothing more is, or for want of room.
+pub(crate) const fn not_taken(is_closed: bool) -> Outcome {
+    Outcome::Failed {
+        may_have_landed: false,
+        reason: if is_closed {
+            Reason::Closed
+        } else {
+            Reason::QueueFull
+        },
+    }
+}
+
 /// Tells the callers that their records are stored from `position` on. Returns what is to be acknowledged.
 pub(crate) fn park_shares(shares: &mut Vec<Share>, position: u64) -> impl Iterator<Item = (Claim, Outcome)> {
     shares.drain(..).map(move |Share { at, claim }| {

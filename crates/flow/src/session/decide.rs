@@ -76,7 +76,10 @@ impl<P: Payload> Partition<P> {
         let range = if identity.is_some_and(|identity| identity.epoch == stamp.epoch) {
             self.put_stamp(now, index, stamp)
         } else {
-            self.restamp(now, index, stamp.producer_id)
+            let Some(producer_id) = self.above(stamp, orders) else {
+                return;
+            };
+            self.restamp(now, index, producer_id)
         };
         self.store_stamps(range.into_iter().collect(), orders);
     }

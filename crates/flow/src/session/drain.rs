@@ -10,10 +10,13 @@ use super::in_flight::{Home, InFlight, State};
 use super::lane::AHEAD_MAX;
 use super::partition::Mode;
 use super::send::IN_FLIGHT_MAX;
-use super::{Now, Order, Partition, Payload, StampedRange, Stored};
+use super::{Now, Order, Partition, Payload, ProducerEpoch, StampedRange, Stored};
 
 impl<P: Payload> Partition<P> {
-    pub(super) fn recovered(&mut self, head: u64, tail: u64) {
+    pub(super) fn recovered(&mut self, head: u64, tail: u64, epochs: &[ProducerEpoch]) {
+        for used in epochs {
+            self.identities.learn_epoch(*used);
+        }
         self.lane.start_at(head);
         self.grown(tail);
     }

@@ -1,7 +1,8 @@
 //! Who stamps: a producer id, its epoch for this partition and the next sequence.
 //!
 //! The rules it keeps:
-//! - a sequence is given once per producer id and epoch;
+//! - a sequence is given once per producer id and epoch: the same sequence with other content is dropped by the broker as
+//!   a double, an event lost. So what another process stamped goes on at an epoch above all that were ever stored;
 //! - an identity is established by an append under its epoch and stays so for half of the producer's expiry, counted
 //!   from the appended batch's timestamp as the broker counts it;
 //! - stored batches keep the producer id that stamped them, whoever drains them.
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use evenkeel_event::clock::Timestamp;
 
+use super::ProducerEpoch;
 use crate::Stamp;
 
 /// A producer id as one partition knows it.
@@ -19,6 +21,15 @@ pub(super) struct Identity {
     pub(super) epoch: i16,
     next_sequence: i32,
     established: Option<Timestamp>,
+    /// Nobody but this process gave sequences of this epoch.
+    is_ours: bool,
+}
+
+impl Identity {
+    /// True when the next sequence of this epoch is known to be free, and behind that of `stamp`.
+    pub(super) fn goes_on_above(&self, stamp: Stamp) -> bool {
+        self.is_ours && self.epoch > stamp.epoch
+    }
 }
 
 /// The process's own identity and those whose stamped batches the store still holds.
@@ -41,6 +52,7 @@ impl Identities {
                 epoch: 0,
                 next_sequence: 0,
                 established: None,
+                is_ours: true,
             });
         }
     }
@@ -73,6 +85,7 @@ impl Identities {
             Some(identity) => {
                 if stamp.epoch > identity.epoch {
                     identity.established = None;
+                    identity.is_ours = false;
                 }
                 identity.epoch = stamp.epoch;
                 identity.next_sequence = stamp.next_sequence();
@@ -82,8 +95,19 @@ impl Identities {
                 epoch: stamp.epoch,
                 next_sequence: stamp.next_sequence(),
                 established: None,
+                is_ours: false,
             }),
         }
+    }
+
+    /// Learns that an epoch is used up, with whatever sequences.
+    pub(super) fn learn_epoch(&mut self, used: ProducerEpoch) {
+        self.learn(Stamp {
+            producer_id: used.producer_id,
+            epoch: used.epoch,
+            base_sequence: 0,
+            count: 0,
+        });
     }
 
     /// Gives the next `count` sequences of a producer id.
@@ -113,6 +137,7 @@ impl Identities {
         identity.epoch += 1;
         identity.next_sequence = 0;
         identity.established = None;
+        identity.is_ours = true;
         Some(raised)
     }
 

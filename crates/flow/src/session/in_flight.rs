@@ -58,7 +58,9 @@ pub(super) enum State {
     Lettering { letter: u64, refusal: Refusal },
     /// Its dead letter is written.
     Lettered,
-    /// On the log from this offset on, or gone.
+    /// Gone to its dead letter.
+    Left,
+    /// On the log.
     Done,
 }
 
@@ -72,12 +74,17 @@ pub(crate) struct Share {
 
 impl<P: Payload> InFlight<P> {
     pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+        matches!(self.state, State::Left | State::Done)
     }
 
     /// It is becoming a dead letter: it is not Kafka that its callers wait for, and it is not parked.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self.state, State::Lettering { .. } | State::Lettered)
+    }
+
+    /// It has gone to its dead letter, and a crash would send it nevertheless: the store still has it.
+    pub(super) fn is_left_behind(&self) -> bool {
+        self.state == State::Left && self.home != Home::Memory
     }
 
     /// It is in memory alone, and its callers wait for Kafka.

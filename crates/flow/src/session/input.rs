@@ -28,6 +28,14 @@ pub enum Input<P> {
         /// Its records.
         payload: P,
     },
+    /// A closed batch is to be published by way of the store: as [`Input::Published`], but parked first, so that it is
+    /// sent from there under a stored stamp.
+    Park {
+        /// Names the batch in [`Claim`](super::Claim)s.
+        ticket: Ticket,
+        /// Its records.
+        payload: P,
+    },
     /// What became of an attempt to send.
     Answered {
         /// The attempt, as in [`Order::Send`](super::Order::Send).
@@ -58,6 +66,9 @@ pub enum Input<P> {
         head: u64,
         /// Position after the newest record; equal to `head` when it holds none.
         tail: u64,
+        /// The highest epoch of every producer id under which any record of the lane was ever stamped, those included
+        /// that are removed: only above it a sequence is not used up.
+        epochs: Vec<ProducerEpoch>,
     },
     /// Records were added to the lane in the store by placing those of a topic whose partitions were not known.
     Grown {
@@ -107,6 +118,15 @@ pub enum Input<P> {
     Close,
     /// Time has passed.
     Timer,
+}
+
+/// An epoch of a producer id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerEpoch {
+    /// The producer id.
+    pub producer_id: i64,
+    /// The epoch, from 0.
+    pub epoch: i16,
 }
 
 /// A batch read from the store.

@@ -2,7 +2,8 @@
 //!
 //! The rules it keeps:
 //! - a partition is out when its callers wait without progress for [`Settings::out_after`](super::Settings::out_after),
-//!   and at once when its leader is known to be gone or an operator has to mend something; a throttle is no outage;
+//!   and at once when its leader is known to be gone, an operator has to mend something, or a caller asked for it; a
+//!   throttle is no outage;
 //! - what is in flight is appended with its stamps, in order, then what waits, unstamped; one append at a time. What is
 //!   becoming a dead letter is not: else a crash would send what its caller was told is a letter;
 //! - `Parked` is told when the append is durable; an append whose fate is unknown is repeated under its number;
@@ -27,7 +28,8 @@ impl<P: Payload> Partition<P> {
             self.health.stalled_since = None;
         }
         let is_over = self.out_at().is_some_and(|at| now.elapsed >= at);
-        let is_out = callers_wait && (self.broker.leader == Leader::Gone || self.health.blocked || is_over);
+        let is_gone = self.broker.leader == Leader::Gone;
+        let is_out = callers_wait && (is_gone || self.health.blocked || is_over || self.asked_to_park);
         if self.mode != Mode::Out && (is_out || self.needs_store()) {
             self.mode = Mode::Out;
             self.health.probing = true;
@@ -88,6 +90,7 @@ impl<P: Payload> Partition<P> {
                 stamped.push((batch.stamping, batch.payload.clone()));
             }
         }
+        self.asked_to_park = false;
         let number = Numbers::next(&mut self.numbers.append);
         let append = Append::new(number, stamped, self.waiting.take_all());
         orders.push(order(&append));

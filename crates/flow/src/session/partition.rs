@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use evenkeel_event::TopicId;
 
-use super::append::{Append, Queue, whole};
+use super::append::{Append, Queue, not_taken, whole};
 use super::identity::Identities;
 use super::in_flight::InFlight;
 use super::join::Settled;
 use super::lane::Lane;
-use super::{Input, Now, Order, Outcome, Payload, Reason, Settings, Ticket};
+use super::{Input, Now, Order, Payload, Settings, Ticket};
 use crate::answer::Trouble;
 
 /// The produce session of one partition. See the [module](super) for its contract with the shell.
@@ -24,6 +24,8 @@ pub struct Partition<P> {
     pub(super) closed: bool,
     pub(super) mode: Mode,
     pub(super) waiting: Queue<P>,
+    /// Something that waits is to be parked whatever the brokers say.
+    pub(super) asked_to_park: bool,
     pub(super) flight: VecDeque<InFlight<P>>,
     pub(super) append: Option<Append<P>>,
     pub(super) lane: Lane<P>,
@@ -101,6 +103,7 @@ impl<P: Payload> Partition<P> {
             closed: false,
             mode: Mode::Open,
             waiting: Queue::default(),
+            asked_to_park: false,
             flight: VecDeque::new(),
             append: None,
             lane: Lane::default(),
@@ -117,6 +120,10 @@ impl<P: Payload> Partition<P> {
     pub fn handle(&mut self, now: Now, input: Input<P>, orders: &mut Vec<Order<P>>) {
         match input {
             Input::Published { ticket, payload } => self.take(now, ticket, payload, orders),
+            Input::Park { ticket, payload } => {
+                self.take(now, ticket, payload, orders);
+                self.asked_to_park |= !self.waiting.is_empty();
+            }
             Input::Answered { attempt, answer } => self.answered(now, attempt, answer, orders),
             Input::LeaderKnown { topic_id } => self.leader_known(topic_id),
             Input::LeaderGone => self.broker.leader = Leader::Gone,
@@ -124,7 +131,7 @@ impl<P: Payload> Partition<P> {
                 self.broker.throttled_until = self.broker.throttled_until.max(until);
             }
             Input::Producer { id } => self.identities.take_own(id),
-            Input::Recovered { head, tail } => self.recovered(head, tail),
+            Input::Recovered { head, tail, epochs } => self.recovered(head, tail, &epochs),
             Input::Grown { tail } => self.grown(tail),
             Input::Appended { append, result } => self.appended(now, append, result, orders),
             Input::StampsStored { write } => self.stamps_stored(write),
@@ -168,15 +175,7 @@ impl<P: Payload> Partition<P> {
     fn take(&mut self, now: Now, ticket: Ticket, payload: P, orders: &mut Vec<Order<P>>) {
         let claim = whole(ticket, payload.count());
         if !self.can_take() {
-            let reason = if self.closed {
-                Reason::Closed
-            } else {
-                Reason::QueueFull
-            };
-            let outcome = Outcome::Failed {
-                may_have_landed: false,
-                reason,
-            };
+            let outcome = not_taken(self.closed);
             orders.push(Order::Acknowledge { claim, outcome });
             return;
         }

@@ -111,16 +111,7 @@ impl<P: Payload> Partition<P> {
         };
         front.stamping.possible_double = true;
         let old = front.stamping.stamp;
-        let is_current = self
-            .identities
-            .find(old.producer_id)
-            .is_none_or(|identity| identity.epoch == old.epoch);
-        let producer_id = if is_current {
-            self.raise(old.producer_id, orders)
-        } else {
-            Some(old.producer_id)
-        };
-        let Some(producer_id) = producer_id else {
+        let Some(producer_id) = self.above(old, orders) else {
             return false;
         };
         let range = self.restamp(now, index, producer_id);

@@ -6,6 +6,8 @@
 //! - a batch goes alone, everything before it done and nothing behind it sent, unless its producer id and epoch were
 //!   answered appended within half of the producer's expiry: a broker that does not know the producer takes any sequence;
 //! - after a failure the front alone is sent until something is answered appended;
+//! - behind a dead letter nothing is sent until the store has let go of its event: else a crash would bring that one to
+//!   the log too, and after younger ones;
 //! - nothing is sent whose timestamp is older than half of the expiry, or that was stamped for another topic id.
 
 use std::time::Duration;
@@ -24,7 +26,7 @@ pub(super) const IN_FLIGHT_MAX: usize = 5;
 impl<P: Payload> Partition<P> {
     /// Sends every batch whose turn it is.
     pub(super) fn send(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
-        if !self.may_send(now) {
+        if !self.may_send(now) || self.flight.iter().any(InFlight::is_left_behind) {
             return;
         }
         let mut open = self.flight.iter().filter(|batch| batch.attempt.is_some()).count();

@@ -108,7 +108,7 @@ impl<P: Payload> Partition<P> {
             self.restamp_followers(now, index + 1, left, producer_id, orders);
         }
         if let Some(front) = self.flight.get_mut(index) {
-            front.state = State::Done;
+            front.state = State::Left;
         }
         true
     }
@@ -135,6 +135,16 @@ impl<P: Payload> Partition<P> {
             stamps.extend(self.restamp(now, index, producer_id));
         }
         self.store_stamps(stamps, orders);
+    }
+
+    /// The producer id whose next stamp stands above the epoch of `stamp`, which is raised where it does not. `None` when a
+    /// new producer id is needed first, which is asked for.
+    pub(super) fn above(&mut self, stamp: Stamp, orders: &mut Vec<Order<P>>) -> Option<i64> {
+        let identity = self.identities.find(stamp.producer_id);
+        match identity.is_some_and(|identity| identity.goes_on_above(stamp)) {
+            true => Some(stamp.producer_id),
+            false => self.raise(stamp.producer_id, orders),
+        }
     }
 
     /// Goes to the epoch above. `None` when a new producer id is needed first, which is asked for.

@@ -10,7 +10,8 @@ use evenkeel_event::TopicId;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::answer::{Answer, Refusal, Trouble};
 use evenkeel_flow::session::{
-    Input, Now, Order, Outcome, Partition, Payload, SearchResult, Settings, StoreResult, Stored, Ticket,
+    Input, Now, Order, Outcome, Partition, Payload, ProducerEpoch, SearchResult, Settings, StoreResult,
+    Stored, Ticket,
 };
 use evenkeel_flow::{Stamp, Stamping};
 
@@ -140,6 +141,7 @@ fn input(words: &[&str]) -> Input<Ids> {
         "recovered" => Input::Recovered {
             head: at(1),
             tail: at(2),
+            epochs: words[3..].iter().map(|word| used_epoch(word)).collect(),
         },
         "grown" => Input::Grown { tail: at(1) },
         "stored" => Input::Appended {
@@ -294,4 +296,13 @@ fn render(order: &Order<Ids>) -> Option<String> {
         Order::WakeAt(_) => return None,
         Order::Alarm(_) => "alarm".to_owned(),
     })
+}
+
+/// `7/2`: epoch 2 of the producer id 7.
+fn used_epoch(word: &str) -> ProducerEpoch {
+    let (producer_id, epoch) = word.split_once('/').unwrap();
+    ProducerEpoch {
+        producer_id: producer_id.parse().unwrap(),
+        epoch: epoch.parse().unwrap(),
+    }
 }

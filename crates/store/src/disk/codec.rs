@@ -1,8 +1,8 @@
 //! Little-endian fields, and a row's bytes.
 
 use bytes::Bytes;
+use evenkeel_event::TopicId;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_event::{EventId, TopicId};
 use evenkeel_flow::{Stamp, Stamping};
 
 use crate::{Kind, Row};
@@ -166,12 +166,6 @@ pub(super) fn put_row(out: &mut Vec<u8>, place: u32, position: u64, before: Tota
     if let Some(stamping) = &row.stamping {
         put_stamping(out, stamping);
     }
-    let ids = u16::try_from(row.ids.len()).unwrap_or(u16::MAX);
-    out.extend_from_slice(&ids.to_le_bytes());
-    for id in row.ids.iter().take(usize::from(ids)) {
-        out.push(u8::try_from(id.as_str().len()).unwrap_or(u8::MAX));
-        out.extend_from_slice(id.as_str().as_bytes());
-    }
     out.extend_from_slice(&row.records);
     let Some((header, body)) = out
         .get_mut(start..)
@@ -188,10 +182,8 @@ pub(super) fn put_row(out: &mut Vec<u8>, place: u32, position: u64, before: Tota
 
 /// The bytes that [`put_row`] writes.
 pub(super) fn row_bytes(row: &Row) -> usize {
-    let ids = row.ids.iter().take(usize::from(u16::MAX));
-    let ids: usize = ids.map(|id| id.as_str().len() + 1).sum();
     let stamping = row.stamping.map_or(0, |_| STAMPING_BYTES);
-    ROW_HEADER_BYTES + 8 + 2 + 4 + 8 + 16 + stamping + 2 + ids + row.records.len()
+    ROW_HEADER_BYTES + 8 + 2 + 4 + 8 + 16 + stamping + row.records.len()
 }
 
 fn row_checksum(place: u32, body: &[u8]) -> u32 {
@@ -227,19 +219,12 @@ fn decode(body: &[u8]) -> Option<Decoded> {
     } else {
         Some(fields.stamping()?)
     };
-    let ids_count = fields.u16()?;
-    let mut ids = Vec::with_capacity(usize::from(ids_count).min(body.len()));
-    for _ in 0..ids_count {
-        let length = usize::from(fields.u8()?);
-        ids.push(EventId::new(std::str::from_utf8(fields.bytes(length)?).ok()?).ok()?);
-    }
     Some(Decoded {
         position,
         row: Row {
             kind,
             records: Bytes::copy_from_slice(fields.rest()),
             count,
-            ids,
             appended_at,
             stamping,
         },

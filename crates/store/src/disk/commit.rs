@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use evenkeel_flow::session::StampedRange;
+use evenkeel_flow::Stamping;
+use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 
 use super::codec::{Totals, row_bytes};
 use super::frame::{Draft, HEADER_BYTES, Step};
@@ -351,6 +352,7 @@ impl<'ledger> Plan<'ledger> {
                 for range in stamps {
                     let range = *range;
                     self.put(Step::Stamp { place, range });
+                    self.use_epoch(place, &range.stamping);
                 }
                 Ok(0)
             }
@@ -413,12 +415,26 @@ impl<'ledger> Plan<'ledger> {
             (holding.span.tail, holding.totals)
         });
         let (position, before) = *self.ends.entry(place).or_insert(known);
-        let step = self.draft.put_rows(place, id, position, before, rows);
+        let step = self.draft.put_rows(place, id, position, before, rows.clone());
         if let Step::Rows { block, totals, .. } = &step {
             self.ends.insert(place, (block.end(), before.add(*totals)));
         }
         self.steps.push(step);
+        for stamping in rows.filter_map(|row| row.stamping.as_ref()) {
+            self.use_epoch(place, stamping);
+        }
         position
+    }
+
+    fn use_epoch(&mut self, place: u32, stamping: &Stamping) {
+        let used = ProducerEpoch {
+            producer_id: stamping.stamp.producer_id,
+            epoch: stamping.stamp.epoch,
+        };
+        let known = self.ledger.places.get(&place);
+        if !known.is_some_and(|holding| holding.knows_epoch(used)) {
+            self.put(Step::Epoch { place, used });
+        }
     }
 
     fn define(&mut self, name: &Place) -> u32 {
@@ -591,7 +607,6 @@ mod tests {
             kind: Kind::Event,
             records: Bytes::from_static(&[b'x'; 500]),
             count: 1,
-            ids: Vec::new(),
             appended_at: Timestamp::from_millis(0),
             stamping: None,
         };

@@ -107,8 +107,7 @@ impl Fetcher {
         let ledger = self.ledger.clone();
         self.walk(place, from, |row| {
             let Decoded { position, row, .. } = row;
-            let ids: usize = row.ids.iter().map(|id| id.as_str().len()).sum();
-            bytes = bytes.saturating_add(row.records.len() + ids);
+            bytes = bytes.saturating_add(row.records.len());
             if !rows.is_empty() && bytes > bytes_max && position >= together_to {
                 return ControlFlow::Break(());
             }
@@ -161,6 +160,7 @@ impl Fetcher {
                 bytes: held.bytes,
                 oldest: head.appended_at,
                 span: holding.span,
+                epochs: holding.used_epochs().collect(),
             }
         }))
     }

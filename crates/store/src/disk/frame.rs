@@ -8,7 +8,7 @@
 
 use evenkeel_event::TopicName;
 
-use evenkeel_flow::session::StampedRange;
+use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 
 use super::codec::{Fields, Totals, put_row, put_stamping, put_totals, row_bytes};
 use crate::{AppendId, Place, Row, Span};
@@ -61,6 +61,8 @@ pub(super) enum Step {
     Void { place: u32, span: Span },
     /// Records were removed.
     Remove { place: u32, below: u64 },
+    /// A producer id stamped records of a place under this epoch.
+    Epoch { place: u32, used: ProducerEpoch },
 }
 
 /// Why the bytes at a position are no frame.
@@ -160,6 +162,11 @@ impl Draft {
                 out.extend_from_slice(&place.to_le_bytes());
                 out.extend_from_slice(&span.head.to_le_bytes());
                 out.extend_from_slice(&span.tail.to_le_bytes());
+            }),
+            Step::Epoch { place, used } => put_step(out, 8, |out| {
+                out.extend_from_slice(&place.to_le_bytes());
+                out.extend_from_slice(&used.producer_id.to_le_bytes());
+                out.extend_from_slice(&used.epoch.to_le_bytes());
             }),
             // Written by `put_rows`, which makes it.
             Step::Rows { .. } => {}
@@ -361,6 +368,13 @@ fn take_plain(tag: u8, parts: &mut Fields<'_>) -> Option<Step> {
         6 => Step::Remove {
             place: parts.u32()?,
             below: parts.u64()?,
+        },
+        8 => Step::Epoch {
+            place: parts.u32()?,
+            used: ProducerEpoch {
+                producer_id: parts.i64()?,
+                epoch: parts.i16()?,
+            },
         },
         _ => return None,
     })

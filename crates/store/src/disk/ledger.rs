@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use evenkeel_flow::session::StampedRange;
+use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 
 use super::codec::Totals;
 use super::frame::{Block, Draft, Step};
@@ -42,6 +42,8 @@ pub(super) struct Holding {
     /// Which segments hold its rows, oldest first.
     pub(super) extents: VecDeque<Extent>,
     pub(super) stamps: Stamps,
+    /// The highest epoch of every producer id that stamped records since the place was last empty.
+    pub(super) epochs: BTreeMap<i64, i16>,
 }
 
 /// Rows of one place in one segment.
@@ -123,6 +125,11 @@ impl Ledger {
             Step::Void { place, span } => {
                 if let Some(holding) = self.places.get_mut(&place) {
                     holding.stamps.void(span);
+                }
+            }
+            Step::Epoch { place, used } => {
+                if let Some(holding) = self.places.get_mut(&place) {
+                    holding.use_epoch(used);
                 }
             }
             Step::Remove { place, below } => {
@@ -218,6 +225,9 @@ impl Ledger {
             let (span, totals) = (holding.span, holding.totals);
             draft.put(&Step::Define { place, name });
             draft.put(&Step::Restore { place, span, totals });
+            for used in holding.used_epochs() {
+                draft.put(&Step::Epoch { place, used });
+            }
             for (span, stamping) in holding.stamps.all() {
                 let position = span.head;
                 draft.put(&match stamping {
@@ -267,11 +277,36 @@ impl Holding {
             totals: Totals::default(),
             extents: VecDeque::new(),
             stamps: Stamps::default(),
+            epochs: BTreeMap::new(),
         }
+    }
+
+    /// True when the place knows this epoch of the producer id, or one above it.
+    pub(super) fn knows_epoch(&self, used: ProducerEpoch) -> bool {
+        self.epochs
+            .get(&used.producer_id)
+            .is_some_and(|highest| *highest >= used.epoch)
+    }
+
+    fn use_epoch(&mut self, used: ProducerEpoch) {
+        if !self.knows_epoch(used) {
+            self.epochs.insert(used.producer_id, used.epoch);
+        }
+    }
+
+    pub(super) fn used_epochs(&self) -> impl Iterator<Item = ProducerEpoch> {
+        self.epochs.iter().map(|(producer_id, epoch)| ProducerEpoch {
+            producer_id: *producer_id,
+            epoch: *epoch,
+        })
     }
 
     fn remove(&mut self, below: u64) {
         self.span.head = self.span.head.max(below.min(self.span.tail));
         self.stamps.remove(self.span.head);
+        // Nobody but its owner stamps under a producer id again once nothing of it is left to send.
+        if self.span.is_empty() {
+            self.epochs.clear();
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::ledger::{Ledger, Segment};
 use super::segment;
 use crate::{Damage, Error};
 
-const FORMAT: &str = "evenkeel standby store 1";
+const FORMAT: &str = "evenkeel standby store 2";
 
 /// An open store's files and contents.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_event::{EventId, TopicId, TopicName};
+use evenkeel_event::{TopicId, TopicName};
 use evenkeel_flow::session::StampedRange;
 use evenkeel_flow::{Stamp, Stamping};
 use evenkeel_store::{AppendId, Kind, Place, Row, Standby, StoredRow};
@@ -19,7 +19,6 @@ pub(crate) fn row(text: &str) -> Row {
         kind: Kind::Event,
         records: Bytes::from(text.to_owned()),
         count: 1,
-        ids: vec![EventId::new(&format!("id-{text:.20}")).unwrap()],
         appended_at: Timestamp::from_millis(1_000),
         stamping: None,
     }

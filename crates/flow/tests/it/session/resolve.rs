@@ -90,6 +90,23 @@ fn each_batch_of_an_old_epoch_that_may_have_landed_is_searched_for_in_turn() {
     );
 }
 
+/// The broker drops the same sequence with other content as a double. What the process before had sent under a higher
+/// epoch has landed, and is no longer in the store.
+#[test]
+fn what_another_process_stamped_goes_on_above_all_epochs_that_were_stored() {
+    check(
+        "recovered 0 2 7/3
+         leader -> read 0
+         read 0 a 7/1/3 | 1 b 7/1/4 -> search 1 a from start
+         found 1 - -> stamp 1 0+1:7/4/0!
+         stamped 1 -> send 1 7/4/0! a
+         answer 1 appended 4 -> search 2 b from start; remove 1
+         found 2 - -> stamp 2 1+1:7/4/1!
+         removed 1
+         stamped 2 -> send 2 7/4/1! b",
+    );
+}
+
 #[test]
 fn a_stamp_that_was_never_sent_is_refreshed_and_not_searched_for() {
     check(

@@ -110,7 +110,8 @@ fn a_stored_batch_is_split_in_the_store_before_it_is_sent_in_parts() {
          stamped 2 -> send 2 9/0/0 a
          answer 2 refused -> letter 1 a
          lettered 1 -> stamp 3 1+1:9/1/0; remove 1
-         stamped 3 -> send 3 9/1/0 b
+         stamped 3
+         removed 1 -> send 3 9/1/0 b
          answer 3 appended 0 -> remove 2",
     );
 }
