@@ -3,9 +3,10 @@
 mod execute;
 mod ledger;
 mod letter;
+mod look;
 mod plan;
 
-pub use execute::{Redriven, execute};
+pub use execute::{Options, Redriven, execute};
 pub use ledger::{Ledger, Who};
 pub use letter::{Data, Letter, find, read};
 pub use plan::{Entry, Judgement, Plan, plan};

@@ -8,7 +8,7 @@ use evenkeel::Publisher;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::SystemClock;
 use evenkeel_schema::wire::SchemaId;
-use evenkeel_worker::redrive::{Judgement, Ledger, Plan, Who, execute, plan, read};
+use evenkeel_worker::redrive::{Judgement, Ledger, Options, Plan, Who, execute, plan, read};
 use serde_json::Value;
 
 use super::contracts::KINDS;
@@ -65,7 +65,9 @@ pub(super) async fn redrive(
         reason: "version 2 allows orders without customer".to_owned(),
         store: stage.application.clone(),
     };
-    let redriven = execute(plan, publisher, &mut ledger, &SystemClock::default(), &who).await?;
+    let clock = SystemClock::default();
+    let options = Options::default();
+    let redriven = execute(plan, publisher, &mut ledger, &clock, &who, options, |_| {}).await?;
     narrator.tell(&format!(
         "{} letters sent on; the letters themselves stay as they are",
         redriven.sent

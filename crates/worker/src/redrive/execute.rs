@@ -1,29 +1,43 @@
-//! Carries a plan out: claim, publish, mark done.
-//!
-//! The rules it keeps:
-//! - a letter is claimed before it is sent, and the first claim on the log wins, so that two redrives send it once;
-//! - what an earlier run of the same store claimed and did not mark is looked for first: in the standby store, then on
-//!   the log from the offset that the claim noted;
-//! - what another store claimed is left alone and told.
+//! Carries a plan out: the shell around the machine in [`evenkeel_flow::redrive`], which says in which order letters are
+//! claimed, looked for, put into the standby store and marked as done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use evenkeel::{Publisher, Receipt};
-use evenkeel_broker::batch::{Batch, DECOMPRESSED_BYTES_MAX};
+use evenkeel::{Event, Publisher, Receipt};
+use evenkeel_broker::fetch::At;
 use evenkeel_event::clock::Clock;
-use evenkeel_event::{TopicPartition, headers, partitioner};
+use evenkeel_event::{Header, TopicPartition, headers};
+use evenkeel_flow::redrive::{Claim, Input, Order, Redrive, Seen};
+use evenkeel_flow::session::StoreResult;
 use evenkeel_schema::{Payload, Valid};
 
-use super::{Error, Judgement, Ledger, Letter, Plan, Who};
+use super::ledger::{Behind, Note};
+use super::look::{on_the_log, parked, partition};
+use super::{Error, Judgement, Ledger, Plan, Who};
 
-/// Bytes of parked rows that are looked through at a time.
-const READ_BYTES_MAX: usize = 4 << 20;
+/// A standby store that refuses every letter for this long ends the redrive.
+const REFUSED_MAX: Duration = Duration::from_secs(30);
+/// Endings that are written together while there is other work.
+const ENDINGS_MAX: usize = 32;
+
+/// How a plan is carried out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Letters a second; 0: no limit.
+    pub rate_per_second: u32,
+    /// Letters that a redrive through another standby store has claimed are taken over. For a store that is gone for
+    /// good: should it come back, its events land too, which is why those sent here are marked as possible doubles.
+    pub take_over: bool,
+}
 
 /// What became of the letters of a plan.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Redriven {
-    /// Sent by this run.
+    /// Put into the standby store by this run, which sends them on in order.
     pub sent: usize,
+    /// Of those: marked, because an earlier run may have sent them and nothing can tell.
+    pub marked: usize,
     /// Found to have been sent by an earlier run that ended before it could say so.
     pub found: usize,
     /// Claimed by somebody else: the letter and who has it.
@@ -31,190 +45,298 @@ pub struct Redriven {
 }
 
 /// A letter on its way.
+#[derive(Debug)]
 struct Going {
-    letter: Letter,
+    event: Event,
     valid: Valid<Payload>,
-    from: i64,
+    behind: Behind,
+    /// Where its event was found, or is put.
+    outcome: String,
 }
 
-/// Sends the ready letters of `plan`, in its order.
+/// Puts the ready letters of `plan`, in its order, into the standby store of `publisher`, from where they are sent on;
+/// tells `progress` after each.
 ///
 /// # Errors
-/// When the ledger cannot be written, the log cannot be searched, or an event is not taken. Running the redrive again
-/// goes on where it ended.
+/// When the ledger cannot be written, the log cannot be searched, or the standby store refuses events for 30 seconds.
+/// Running the redrive again goes on where it ended.
 pub async fn execute(
     plan: Plan,
     publisher: &Publisher,
     ledger: &mut Ledger,
     clock: &dyn Clock,
     who: &Who,
+    options: Options,
+    progress: impl FnMut(&Redriven),
 ) -> Result<Redriven, Error> {
-    let run = format!("{:032x}", rand::random::<u128>());
-    let mut redriven = Redriven::default();
-    let going = ready(plan, publisher).await?;
-    let mut earlier = HashMap::new();
-    let mut claims = Vec::new();
-    for going in &going {
-        match ledger.claim(&going.letter.identity) {
-            Some(claim) => drop(earlier.insert(going.letter.identity.clone(), claim.clone())),
-            None => claims.push((going.letter.identity.clone(), going.from)),
-        }
-    }
-    ledger
-        .write_claims(publisher.cluster(), clock, &run, who, &claims)
-        .await?;
-    let mut done = Vec::new();
-    let mut pending = Vec::new();
-    for going in going {
-        let identity = going.letter.identity.clone();
-        let ours = ledger
-            .claim(&identity)
-            .filter(|claim| claim.run == run || claim.who.store == who.store);
-        if ours.is_none() {
-            let holder = ledger
-                .claim(&identity)
-                .map(|claim| claim.who.by.clone())
-                .unwrap_or_default();
-            redriven.claimed.push((identity, holder));
-            continue;
-        }
-        if let Some(claim) = earlier.get(&identity)
-            && was_sent(publisher, &going.letter, claim.from).await?
-        {
-            redriven.found += 1;
-            done.push((identity, "found".to_owned()));
-            continue;
-        }
-        let failed = |source| Error::Publish {
-            identity: going.letter.identity.clone(),
-            source,
-        };
-        let begun = publisher
-            .begin_valid(&going.letter.event, &going.valid)
-            .await
-            .map_err(failed)?;
-        pending.push((identity, begun));
-    }
-    for (identity, begun) in pending {
-        let receipt = begun.receipt().await.map_err(|source| Error::Publish {
-            identity: identity.clone(),
-            source,
-        })?;
-        redriven.sent += 1;
-        done.push((identity, describe(&receipt)));
-    }
-    ledger
-        .write_done(publisher.cluster(), clock, &run, who, &done)
-        .await?;
-    Ok(redriven)
+    let (keys, going) = ready(plan, publisher).await?;
+    let mut desk = Desk {
+        publisher,
+        ledger,
+        clock,
+        who,
+        run: format!("{:032x}", rand::random::<u128>()),
+        machine: Redrive::new(keys.clone(), options.rate_per_second),
+        going,
+        found_parked: HashSet::new(),
+        orders: Vec::new(),
+        endings: Vec::new(),
+        wake: None,
+        refused_since: None,
+        redriven: Redriven::default(),
+        progress,
+    };
+    desk.begin(&keys, options.take_over).await?;
+    desk.run().await?;
+    Ok(desk.redriven)
 }
 
-/// The letters to send, each with the end of its partition as it is now.
-async fn ready(plan: Plan, publisher: &Publisher) -> Result<Vec<Going>, Error> {
+/// The letters to send in their order, each with the end of its partition as it is now.
+async fn ready(plan: Plan, publisher: &Publisher) -> Result<(Vec<String>, HashMap<String, Going>), Error> {
     let mut ends: HashMap<TopicPartition, i64> = HashMap::new();
-    let mut going = Vec::new();
+    let (mut keys, mut going) = (Vec::new(), HashMap::new());
     for entry in plan.entries {
         let Judgement::Ready(valid) = entry.judgement else {
             continue;
         };
-        let partition = partition(publisher, &entry.letter).await?;
+        let event = entry.letter.event;
+        let partition = partition(publisher, &event).await?;
         let from = match ends.get(&partition) {
             Some(end) => *end,
             None => {
-                let end = publisher
-                    .cluster()
-                    .offset(&partition, evenkeel_broker::fetch::At::Latest)
-                    .await?;
+                let end = publisher.cluster().offset(&partition, At::Latest).await?;
                 let end = end.offset.unwrap_or(0);
-                ends.insert(partition, end);
+                ends.insert(partition.clone(), end);
                 end
             }
         };
-        going.push(Going {
-            letter: entry.letter,
-            valid,
+        let behind = Behind {
+            partition: partition.partition,
             from,
+        };
+        keys.push(entry.letter.identity.clone());
+        going.insert(
+            entry.letter.identity,
+            Going {
+                event,
+                valid,
+                behind,
+                outcome: String::new(),
+            },
+        );
+    }
+    Ok((keys, going))
+}
+
+struct Desk<'run, Progress> {
+    publisher: &'run Publisher,
+    ledger: &'run mut Ledger,
+    clock: &'run dyn Clock,
+    who: &'run Who,
+    run: String,
+    machine: Redrive<String>,
+    going: HashMap<String, Going>,
+    /// Events of letters claimed before that are in the standby store.
+    found_parked: HashSet<evenkeel::EventId>,
+    orders: Vec<Order<String>>,
+    /// Letters whose endings are to be written.
+    endings: Vec<String>,
+    wake: Option<Duration>,
+    refused_since: Option<Duration>,
+    redriven: Redriven,
+    progress: Progress,
+}
+
+impl<Progress: FnMut(&Redriven)> Desk<'_, Progress> {
+    /// Tells the machine what the ledger holds of its letters.
+    async fn begin(&mut self, keys: &[String], take_over: bool) -> Result<(), Error> {
+        if take_over {
+            let notes = keys.iter().filter_map(|key| {
+                let claim = self.ledger.claim(key)?;
+                (claim.who.store != self.who.store).then(|| (key.clone(), Note::Takeover(claim.run.clone())))
+            });
+            let notes = notes.collect();
+            self.write(notes).await?;
+        }
+        let known: Vec<&String> = keys
+            .iter()
+            .filter(|key| self.ledger.claim(key).is_some())
+            .collect();
+        let wanted = |key: &&String| self.going.get(*key).map(|going| &going.event);
+        let events: Vec<&Event> = known.iter().filter_map(wanted).collect();
+        if !events.is_empty() {
+            let topics = events.iter().map(|event| event.topic.clone()).collect();
+            let ids = events.iter().map(|event| event.id.clone()).collect();
+            self.found_parked = parked(self.publisher, &topics, &ids).await?;
+        }
+        for key in known {
+            self.tell_claim(key);
+        }
+        self.tell(Input::Timer);
+        Ok(())
+    }
+
+    async fn run(&mut self) -> Result<(), Error> {
+        while !self.machine.is_done() {
+            if let Some(order) = self.next_order() {
+                self.carry_out(order).await?;
+            } else if !self.endings.is_empty() {
+                self.write_endings().await?;
+            } else {
+                let now = self.clock.monotonic();
+                let at = self.wake.take().unwrap_or(now + Duration::from_millis(100));
+                tokio::time::sleep(at.saturating_sub(now)).await;
+                self.tell(Input::Timer);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_order(&mut self) -> Option<Order<String>> {
+        (!self.orders.is_empty()).then(|| self.orders.remove(0))
+    }
+
+    fn tell(&mut self, input: Input<String>) {
+        let now = self.clock.monotonic();
+        self.machine.handle(now, input, &mut self.orders);
+    }
+
+    async fn carry_out(&mut self, order: Order<String>) -> Result<(), Error> {
+        match order {
+            Order::Claim { key } => self.claim(key).await,
+            Order::LookFor { key } => self.look_for(key).await,
+            Order::Append { key, possible_double } => self.append(key, possible_double).await,
+            Order::Finish { key } => {
+                self.endings.push(key);
+                if self.endings.len() >= ENDINGS_MAX {
+                    self.write_endings().await?;
+                }
+                Ok(())
+            }
+            Order::WakeAt(at) => {
+                self.wake = Some(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// Claims a letter, together with all others that are to be claimed now.
+    async fn claim(&mut self, key: String) -> Result<(), Error> {
+        let mut keys = vec![key];
+        self.orders.retain(|order| match order {
+            Order::Claim { key } => {
+                keys.push(key.clone());
+                false
+            }
+            _ => true,
+        });
+        let note = |key: &String| Some((key.clone(), Note::Claim(self.going.get(key)?.behind)));
+        let notes = keys.iter().filter_map(note).collect();
+        self.write(notes).await?;
+        for key in &keys {
+            self.tell_claim(key);
+        }
+        Ok(())
+    }
+
+    fn tell_claim(&mut self, key: &str) {
+        let Some(claim) = self.ledger.claim(key) else {
+            return;
+        };
+        let whose = match claim {
+            claim if claim.who.store != self.who.store => Claim::Anothers,
+            claim if claim.taken_over => Claim::TakenOver,
+            claim if claim.run == self.run => Claim::Ours,
+            _ => Claim::OursBefore,
+        };
+        if whose == Claim::Anothers {
+            let holder = claim.who.by.clone();
+            self.redriven.claimed.push((key.to_owned(), holder));
+        }
+        self.tell(Input::Claimed {
+            key: key.to_owned(),
+            claim: whose,
         });
     }
-    Ok(going)
-}
 
-async fn partition(publisher: &Publisher, letter: &Letter) -> Result<TopicPartition, Error> {
-    let topic = publisher.cluster().topic(&letter.event.topic).await?;
-    let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    let index = letter
-        .event
-        .key
-        .as_deref()
-        .map_or(0, |key| partitioner::partition_for(key, count));
-    Ok(TopicPartition::new(letter.event.topic.clone(), index))
-}
-
-/// True when an earlier run's event is in the standby store or on the log. The store is asked first: what has left it
-/// since is on the log.
-async fn was_sent(publisher: &Publisher, letter: &Letter, from: i64) -> Result<bool, Error> {
-    if is_parked(publisher, letter).await? {
-        return Ok(true);
-    }
-    let wanted = letter.event.id.as_str().as_bytes();
-    for (place, from) in candidates(publisher, letter, from).await? {
-        let found = publisher
-            .cluster()
-            .search(&place, from, 1, |record| {
-                record.header(headers::CE_ID) == Some(wanted)
-            })
-            .await?;
-        if !found.is_empty() {
-            return Ok(true);
+    async fn look_for(&mut self, key: String) -> Result<(), Error> {
+        let Some(going) = self.going.get_mut(&key) else {
+            return Ok(());
+        };
+        let seen = if self.found_parked.contains(&going.event.id) {
+            Seen::There
+        } else {
+            let behind = self.ledger.claim(&key).map(|claim| claim.behind);
+            on_the_log(self.publisher, &going.event, behind).await?
+        };
+        if seen == Seen::There {
+            "found".clone_into(&mut going.outcome);
+            self.redriven.found += 1;
+            (self.progress)(&self.redriven);
         }
+        self.tell(Input::Looked { key, seen });
+        Ok(())
     }
-    Ok(false)
-}
 
-/// Where a sent event can be: behind `from` on the partition of its key, anywhere without one.
-async fn candidates(
-    publisher: &Publisher,
-    letter: &Letter,
-    from: i64,
-) -> Result<Vec<(TopicPartition, i64)>, Error> {
-    if letter.event.key.is_some() {
-        return Ok(vec![(partition(publisher, letter).await?, from)]);
-    }
-    let topic = publisher.cluster().topic(&letter.event.topic).await?;
-    let places = topic.partitions.iter().map(|partition| {
-        let place = TopicPartition::new(letter.event.topic.clone(), partition.index);
-        (place, 0)
-    });
-    Ok(places.collect())
-}
-
-/// True when the standby store holds the letter's event.
-async fn is_parked(publisher: &Publisher, letter: &Letter) -> Result<bool, Error> {
-    let store = publisher.standby();
-    let wanted = letter.event.id.as_str().as_bytes();
-    for open in store.open_places().await? {
-        if open.place.topic != letter.event.topic {
-            continue;
+    async fn append(&mut self, key: String, possible_double: bool) -> Result<(), Error> {
+        let Some(going) = self.going.get_mut(&key) else {
+            return Ok(());
+        };
+        let mark = Header::new(headers::POSSIBLE_DOUBLE, "1");
+        if possible_double && !going.event.headers.contains(&mark) {
+            going.event.headers.push(mark);
         }
-        let mut from = open.span.head;
-        loop {
-            let piece = store.read(&open.place, from, READ_BYTES_MAX).await?;
-            for stored in &piece.rows {
-                let records = Batch::read(stored.row.records.clone())?.open(DECOMPRESSED_BYTES_MAX)?;
-                if records
-                    .iter()
-                    .any(|record| record.header(headers::CE_ID) == Some(wanted))
-                {
-                    return Ok(true);
+        let begun = self.publisher.begin_parked(&going.event, &going.valid).await;
+        let receipt = match begun {
+            Ok(begun) => begun.receipt().await,
+            Err(error) => Err(error),
+        };
+        let result = match receipt {
+            Ok(receipt) => {
+                going.outcome = describe(&receipt);
+                self.redriven.sent += 1;
+                self.redriven.marked += usize::from(possible_double);
+                self.refused_since = None;
+                (self.progress)(&self.redriven);
+                StoreResult::Durable { position: 0 }
+            }
+            Err(source) => {
+                let now = self.clock.monotonic();
+                let since = *self.refused_since.get_or_insert(now);
+                if now.saturating_sub(since) >= REFUSED_MAX {
+                    return Err(Error::Publish {
+                        identity: key,
+                        source,
+                    });
+                }
+                match source.may_have_landed() {
+                    true => StoreResult::Unknown,
+                    false => StoreResult::Refused,
                 }
             }
-            match piece.rows.last() {
-                Some(last) => from = last.position + u64::from(last.row.count),
-                None => break,
-            }
-        }
+        };
+        self.tell(Input::Appended { key, result });
+        Ok(())
     }
-    Ok(false)
+
+    async fn write_endings(&mut self) -> Result<(), Error> {
+        let keys = std::mem::take(&mut self.endings);
+        let note = |key: &String| Some((key.clone(), Note::Done(self.going.get(key)?.outcome.clone())));
+        let notes = keys.iter().filter_map(note).collect();
+        self.write(notes).await?;
+        for key in keys {
+            self.going.remove(&key);
+            self.tell(Input::Finished { key });
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, notes: Vec<(String, Note)>) -> Result<(), Error> {
+        let cluster = self.publisher.cluster();
+        self.ledger
+            .write(cluster, self.clock, &self.run, self.who, notes)
+            .await
+    }
 }
 
 fn describe(receipt: &Receipt) -> String {
@@ -229,7 +351,15 @@ fn describe(receipt: &Receipt) -> String {
             partition,
             offset: None,
         } => format!("{topic}-{partition}"),
-        Receipt::Parked { lane, sequence } => format!("parked {} {sequence}", lane.topic),
+        Receipt::Parked { lane, sequence } => {
+            let partition = lane
+                .partition
+                .map_or_else(String::new, |index| format!("-{index}"));
+            format!(
+                "{}{partition} by way of the standby store, {sequence}",
+                lane.topic
+            )
+        }
         Receipt::DeadLettered { cause, .. } => format!("dead-lettered again: {cause}"),
     }
 }
@@ -238,11 +368,10 @@ fn describe(receipt: &Receipt) -> String {
 mod tests {
     use std::collections::HashMap;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use evenkeel::{Config, Kafka, TopicName};
     use evenkeel_broker::admin::NewTopic;
-    use evenkeel_broker::fetch::At;
+    use evenkeel_broker::batch::RecordView;
     use evenkeel_embedded::Broker;
     use evenkeel_event::clock::{SystemClock, Timestamp};
     use evenkeel_event::letter::{Cause, Origin, Stage};
@@ -255,7 +384,7 @@ mod tests {
 
     /// A broker with a topic `orders`, an application with one dead letter, and the contract that the letter obeys by now.
     struct Scene {
-        broker: Broker,
+        _broker: Broker,
         publisher: Publisher,
         contracts: HashMap<String, Arc<Contract>>,
         ledger: Ledger,
@@ -328,7 +457,7 @@ mod tests {
             .await
             .unwrap();
         Scene {
-            broker,
+            _broker: broker,
             publisher,
             contracts: HashMap::from([("order".to_owned(), Arc::new(contract))]),
             ledger,
@@ -349,36 +478,52 @@ mod tests {
         }
 
         async fn redrive(&mut self, store: &str) -> Redriven {
-            let plan = self.plan().await;
-            let clock = SystemClock::default();
-            execute(plan, &self.publisher, &mut self.ledger, &clock, &who(store))
-                .await
-                .unwrap()
+            self.redrive_with(store, Options::default()).await
         }
 
-        /// What an earlier run did that was killed: it claimed, and sent when `sends`.
-        async fn interrupted(&mut self, store: &str, sends: bool) {
-            let mut going = ready(self.plan().await, &self.publisher).await.unwrap();
-            let going = going.pop().unwrap();
-            let claims = [(going.letter.identity.clone(), going.from)];
-            let clock = SystemClock::default();
-            self.ledger
-                .write_claims(self.publisher.cluster(), &clock, "killed", &who(store), &claims)
-                .await
-                .unwrap();
-            if sends {
-                let begun = self
-                    .publisher
-                    .begin_valid(&going.letter.event, &going.valid)
-                    .await;
-                begun.unwrap().receipt().await.unwrap();
+        async fn redrive_with(&mut self, store: &str, options: Options) -> Redriven {
+            let plan = self.plan().await;
+            let (clock, who) = (SystemClock::default(), who(store));
+            let (publisher, ledger) = (&self.publisher, &mut self.ledger);
+            let redriven = execute(plan, publisher, ledger, &clock, &who, options, |_| {}).await;
+            self.drained().await;
+            redriven.unwrap()
+        }
+
+        /// Waits until nothing is parked.
+        async fn drained(&self) {
+            let deadline = std::time::Instant::now() + Duration::from_secs(60);
+            while self.publisher.parked().await.unwrap().events > 0 {
+                assert!(std::time::Instant::now() < deadline, "it does not drain");
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
 
-        async fn on_topic(&self) -> i64 {
+        /// What an earlier run did that was killed: it claimed, and put its event into the store when `sends`.
+        async fn interrupted(&mut self, store: &str, sends: bool) {
+            let (keys, mut going) = ready(self.plan().await, &self.publisher).await.unwrap();
+            let (key, going) = (keys[0].clone(), going.remove(&keys[0]).unwrap());
+            let (clock, cluster) = (SystemClock::default(), self.publisher.cluster());
+            let claims = vec![(key, Note::Claim(going.behind))];
+            self.ledger
+                .write(cluster, &clock, "killed", &who(store), claims)
+                .await
+                .unwrap();
+            if sends {
+                let begun = self.publisher.begin_parked(&going.event, &going.valid).await;
+                let receipt = begun.unwrap().receipt().await.unwrap();
+                assert!(matches!(receipt, Receipt::Parked { .. }), "{receipt:?}");
+            }
+        }
+
+        /// How often the event is on its topic, and how often it is marked there.
+        async fn events(&self) -> (usize, usize) {
             let partition = TopicPartition::new(self.orders.clone(), 0);
-            let found = self.publisher.cluster().offset(&partition, At::Latest).await;
-            found.unwrap().offset.unwrap()
+            let cluster = self.publisher.cluster();
+            let all = cluster.search(&partition, 0, 100, |_| true).await.unwrap();
+            let is_marked = |record: &RecordView<'_>| record.header(headers::POSSIBLE_DOUBLE).is_some();
+            let marked = cluster.search(&partition, 0, 100, is_marked).await.unwrap();
+            (all.len(), marked.len())
         }
     }
 
@@ -387,7 +532,7 @@ mod tests {
         let mut scene = scene().await;
         assert_eq!(scene.redrive("s").await.sent, 1);
         assert_eq!(scene.redrive("s").await, Redriven::default());
-        assert_eq!(scene.on_topic().await, 1);
+        assert_eq!(scene.events().await, (1, 0));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -396,7 +541,7 @@ mod tests {
         scene.interrupted("s", true).await;
         let redriven = scene.redrive("s").await;
         assert_eq!((redriven.sent, redriven.found), (0, 1));
-        assert_eq!(scene.on_topic().await, 1);
+        assert_eq!(scene.events().await, (1, 0));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -404,7 +549,7 @@ mod tests {
         let mut scene = scene().await;
         scene.interrupted("s", false).await;
         assert_eq!(scene.redrive("s").await.sent, 1);
-        assert_eq!(scene.on_topic().await, 1);
+        assert_eq!(scene.events().await, (1, 0));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -413,23 +558,35 @@ mod tests {
         scene.interrupted("other", false).await;
         let redriven = scene.redrive("s").await;
         assert_eq!((redriven.sent, redriven.claimed.len()), (0, 1));
-        assert_eq!(scene.on_topic().await, 0);
+        assert_eq!(scene.events().await, (0, 0));
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn an_event_that_is_parked_counts_as_sent() {
-        let scene = scene().await;
-        let going = ready(scene.plan().await, &scene.publisher).await.unwrap().pop();
-        let going = going.unwrap();
-        assert!(!is_parked(&scene.publisher, &going.letter).await.unwrap());
-        scene.broker.stop().await.unwrap();
-        let begun = scene
-            .publisher
-            .begin_valid(&going.letter.event, &going.valid)
-            .await;
-        let receipt = tokio::time::timeout(Duration::from_secs(60), begun.unwrap().receipt()).await;
-        let receipt = receipt.unwrap().unwrap();
-        assert!(matches!(receipt, Receipt::Parked { .. }), "{receipt:?}");
-        assert!(is_parked(&scene.publisher, &going.letter).await.unwrap());
+    async fn what_another_store_claimed_is_taken_over_on_demand_and_marked() {
+        let mut scene = scene().await;
+        scene.interrupted("burnt down", false).await;
+        let options = Options {
+            take_over: true,
+            ..Options::default()
+        };
+        let redriven = scene.redrive_with("s", options).await;
+        assert_eq!((redriven.sent, redriven.marked), (1, 1));
+        assert_eq!(redriven.claimed, []);
+        assert_eq!(scene.events().await, (1, 1));
+        assert_eq!(scene.redrive("s").await, Redriven::default());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_store_sent_is_found_when_it_is_taken_over() {
+        let mut scene = scene().await;
+        scene.interrupted("burnt down", true).await;
+        scene.drained().await;
+        let options = Options {
+            take_over: true,
+            ..Options::default()
+        };
+        let redriven = scene.redrive_with("s", options).await;
+        assert_eq!((redriven.sent, redriven.found), (0, 1));
+        assert_eq!(scene.events().await, (1, 0));
     }
 }

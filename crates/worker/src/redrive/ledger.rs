@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BATCH_MAX: usize = 500;
 
 const CLAIM: &str = "REDRIVE_CLAIM";
+const TAKEOVER: &str = "REDRIVE_TAKEOVER";
 const DONE: &str = "REDRIVE_DONE";
 
 /// Who redrives, and why.
@@ -43,13 +44,33 @@ pub struct Ledger {
     done: HashSet<String>,
 }
 
-/// The first claim of a letter.
+/// The claim of a letter that counts: the first, or what took it over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) run: String,
     pub(super) who: Who,
-    /// End of the event's partition when it was claimed: the event is not below it.
+    pub(super) behind: Behind,
+    pub(super) taken_over: bool,
+}
+
+/// Where a claimed letter's event is not: below this offset of this partition, its end when the letter was first claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Behind {
+    #[serde(default)]
+    pub(super) partition: i32,
+    #[serde(default)]
     pub(super) from: i64,
+}
+
+/// What is written of a letter.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// It is claimed.
+    Claim(Behind),
+    /// The claim of this run is taken over.
+    Takeover(String),
+    /// It is sent on, and what the receipt said.
+    Done(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,10 +85,13 @@ struct Value {
     #[serde(flatten)]
     who: Who,
     at: String,
-    #[serde(default)]
-    from: i64,
-    #[serde(default)]
-    outcome: String,
+    #[serde(flatten)]
+    behind: Option<Behind>,
+    /// The run whose claim is taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
 }
 
 impl Ledger {
@@ -103,66 +127,21 @@ impl Ledger {
         self.claims.get(identity)
     }
 
-    /// Claims letters for `run`; then tells by [`Ledger::claim`] who has them.
-    pub(super) async fn write_claims(
+    /// Writes notes of letters for `run`, and reads the log up to them: [`Ledger::claim`] then tells whose claims count.
+    pub(super) async fn write(
         &mut self,
         cluster: &Cluster,
         clock: &dyn Clock,
         run: &str,
         who: &Who,
-        letters: &[(String, i64)],
-    ) -> Result<(), Error> {
-        let records = letters
-            .iter()
-            .map(|(letter, from)| (CLAIM, letter.as_str(), *from, String::new()));
-        self.write(cluster, clock, run, who, records.collect()).await
-    }
-
-    /// Notes that letters were sent on, and what the receipts said.
-    pub(super) async fn write_done(
-        &mut self,
-        cluster: &Cluster,
-        clock: &dyn Clock,
-        run: &str,
-        who: &Who,
-        letters: &[(String, String)],
-    ) -> Result<(), Error> {
-        let records = letters
-            .iter()
-            .map(|(letter, outcome)| (DONE, letter.as_str(), 0, outcome.clone()));
-        self.write(cluster, clock, run, who, records.collect()).await
-    }
-
-    async fn write(
-        &mut self,
-        cluster: &Cluster,
-        clock: &dyn Clock,
-        run: &str,
-        who: &Who,
-        records: Vec<(&str, &str, i64, String)>,
+        notes: Vec<(String, Note)>,
     ) -> Result<(), Error> {
         let at = clock.now().to_rfc3339();
-        let record = |(keytype, letter, from, outcome): (&str, &str, i64, String)| {
-            let key = Key {
-                keytype: keytype.to_owned(),
-                letter: letter.to_owned(),
-                run: run.to_owned(),
-            };
-            let value = Value {
-                who: who.clone(),
-                at: at.clone(),
-                from,
-                outcome,
-            };
-            Record {
-                topic: self.partition.topic.clone(),
-                partition: Some(0),
-                key: json(&key),
-                value: json(&value),
-                headers: Vec::new(),
-            }
-        };
-        let records: Vec<Record> = records.into_iter().map(record).collect();
+        let topic = &self.partition.topic;
+        let records: Vec<Record> = notes
+            .into_iter()
+            .map(|(letter, note)| record(topic, run, who, &at, letter, note))
+            .collect();
         for batch in records.chunks(BATCH_MAX) {
             cluster.append(&self.partition, batch, clock, PATIENCE).await?;
         }
@@ -204,15 +183,56 @@ impl Ledger {
                 let claim = Claim {
                     run: key.run,
                     who: value.who,
-                    from: value.from,
+                    behind: value.behind.unwrap_or(Behind {
+                        partition: 0,
+                        from: 0,
+                    }),
+                    taken_over: false,
                 };
                 self.claims.entry(key.letter).or_insert(claim);
+            }
+            TAKEOVER => {
+                // Of several takeovers of one claim the first counts: behind it the claim is another run's.
+                if let Some(claim) = self.claims.get_mut(&key.letter)
+                    && value.of.as_deref() == Some(claim.run.as_str())
+                {
+                    claim.run = key.run;
+                    claim.who = value.who;
+                    claim.taken_over = true;
+                }
             }
             DONE => {
                 self.done.insert(key.letter);
             }
             _ => {}
         }
+    }
+}
+
+fn record(topic: &TopicName, run: &str, who: &Who, at: &str, letter: String, note: Note) -> Record {
+    let (keytype, behind, of, outcome) = match note {
+        Note::Claim(behind) => (CLAIM, Some(behind), None, None),
+        Note::Takeover(of) => (TAKEOVER, None, Some(of), None),
+        Note::Done(outcome) => (DONE, None, None, Some(outcome)),
+    };
+    let key = Key {
+        keytype: keytype.to_owned(),
+        letter,
+        run: run.to_owned(),
+    };
+    let value = Value {
+        who: who.clone(),
+        at: at.to_owned(),
+        behind,
+        of,
+        outcome,
+    };
+    Record {
+        topic: topic.clone(),
+        partition: Some(0),
+        key: json(&key),
+        value: json(&value),
+        headers: Vec::new(),
     }
 }
 
@@ -234,35 +254,49 @@ mod tests {
         }
     }
 
-    fn apply(ledger: &mut Ledger, keytype: &str, run: &str) {
+    fn apply(ledger: &mut Ledger, run: &str, note: Note) {
         let who = Who {
             by: "anna".to_owned(),
             reason: "v2".to_owned(),
             store: "s".to_owned(),
         };
-        let key = Key {
-            keytype: keytype.to_owned(),
-            letter: "l".to_owned(),
-            run: run.to_owned(),
-        };
-        let value = Value {
-            who,
-            at: String::new(),
-            from: 7,
-            outcome: String::new(),
-        };
-        ledger.apply(json(&key).as_deref(), json(&value).as_deref());
+        let topic = ledger.partition.topic.clone();
+        let record = record(&topic, run, &who, "", "l".to_owned(), note);
+        ledger.apply(record.key.as_deref(), record.value.as_deref());
+    }
+
+    fn claim(partition: i32, from: i64) -> Note {
+        Note::Claim(Behind { partition, from })
     }
 
     #[test]
     fn the_first_claim_wins() {
         let mut ledger = ledger();
-        apply(&mut ledger, CLAIM, "first");
-        apply(&mut ledger, CLAIM, "second");
-        assert_eq!(ledger.claim("l").unwrap().run, "first");
+        apply(&mut ledger, "first", claim(2, 7));
+        apply(&mut ledger, "second", claim(2, 9));
+        let first = ledger.claim("l").unwrap();
+        let behind = Behind {
+            partition: 2,
+            from: 7,
+        };
+        assert_eq!((first.run.as_str(), first.behind), ("first", behind));
         assert!(!ledger.is_done("l"));
-        apply(&mut ledger, DONE, "first");
+        apply(&mut ledger, "first", Note::Done("parked".to_owned()));
         assert!(ledger.is_done("l"));
+    }
+
+    #[test]
+    fn the_first_takeover_of_a_claim_wins() {
+        let mut ledger = ledger();
+        apply(&mut ledger, "first", claim(2, 7));
+        for run in ["second", "third"] {
+            apply(&mut ledger, run, Note::Takeover("first".to_owned()));
+        }
+        let taken = ledger.claim("l").unwrap();
+        assert_eq!(
+            (taken.run.as_str(), taken.behind.from, taken.taken_over),
+            ("second", 7, true)
+        );
     }
 
     #[test]

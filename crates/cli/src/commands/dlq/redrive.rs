@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -10,7 +10,9 @@ use evenkeel::Publisher;
 use evenkeel_broker::Cluster;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::SystemClock;
-use evenkeel_worker::redrive::{Entry, Judgement, Ledger, Letter, Plan, Redriven, Who, execute, find, plan};
+use evenkeel_worker::redrive::{
+    self, Entry, Judgement, Ledger, Letter, Plan, Redriven, Who, execute, find, plan,
+};
 use serde::Serialize;
 
 use super::choose::{Choice, Chooser, Version};
@@ -24,6 +26,8 @@ use crate::sdk;
 
 /// Longest wait at the end for what is on its way.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+/// Between lines about how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -45,6 +49,13 @@ pub(crate) struct Options {
     /// Why, in your words; it is written down with who did it.
     #[arg(long, default_value = "")]
     reason: String,
+    /// Most letters a second; 0: no limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rate: u32,
+    /// Take over what a redrive from another machine or directory has claimed and will never finish, because that
+    /// directory is lost. Events sent so are marked as possible doubles.
+    #[arg(long)]
+    take_over: bool,
     /// Do it; without this only the plan is printed.
     #[arg(long)]
     execute: bool,
@@ -93,6 +104,10 @@ struct Document {
 #[derive(Debug, Serialize)]
 struct Executed {
     sent: usize,
+    /// Of those: marked as possible doubles.
+    marked: usize,
+    /// Of what is in the standby store, so many events wait there: Kafka has not taken them yet.
+    parked: u64,
     /// Sent by an earlier run that ended before it could say so.
     found: usize,
     claimed_by_others: Vec<Claimed>,
@@ -137,11 +152,11 @@ pub(super) async fn run(
     } else if ready > 0 {
         // The ledger's topic is the platform's own, with settings of its own.
         domain::follow(cluster, &internal).await?;
-        let redriven = send(plan, &mut ledger, &options.reason, settings).await?;
-        if !redriven.claimed.is_empty() {
+        let done = send(plan, &mut ledger, &options, settings).await?;
+        if !done.claimed_by_others.is_empty() {
             outcome = Outcome::Findings;
         }
-        executed = Some(tell(redriven));
+        executed = Some(done);
     }
     if format != Format::Table {
         print_document(format, &Document { plan: rows, executed })?;
@@ -267,29 +282,49 @@ fn counted(rows: &[Row], judgement: &str) -> usize {
     rows.iter().filter(|row| row.judgement == judgement).count()
 }
 
-async fn send(plan: Plan, ledger: &mut Ledger, reason: &str, settings: &Settings) -> Result<Redriven> {
+async fn send(plan: Plan, ledger: &mut Ledger, options: &Options, settings: &Settings) -> Result<Executed> {
     let publisher = sdk::publisher(settings, Vec::new()).await?;
-    let sent = send_through(&publisher, plan, ledger, reason, settings).await;
-    if !publisher.close(CLOSE_WITHIN).await {
-        eprintln!("warning: some letters got no final answer; run the redrive again, it sends none twice");
-    }
-    sent.context("the redrive ended early; run it again, it goes on where it ended")
+    let redriven = send_through(&publisher, plan, ledger, options, settings).await;
+    publisher.close(CLOSE_WITHIN).await;
+    let redriven = redriven.context("the redrive ended early; run it again, it goes on where it ended")?;
+    let parked = publisher.parked().await?.events;
+    Ok(tell(redriven, parked, settings))
 }
 
 async fn send_through(
     publisher: &Publisher,
     plan: Plan,
     ledger: &mut Ledger,
-    reason: &str,
+    options: &Options,
     settings: &Settings,
 ) -> Result<Redriven> {
     let directory = sdk::directory(settings, &settings.publish.application);
     let who = Who {
         by: std::env::var("USER").unwrap_or_else(|_| settings.publish.application.clone()),
-        reason: reason.to_owned(),
+        reason: options.reason.clone(),
         store: store_name(&directory)?,
     };
-    Ok(execute(plan, publisher, ledger, &SystemClock::default(), &who).await?)
+    let how = redrive::Options {
+        rate_per_second: options.rate,
+        take_over: options.take_over,
+    };
+    let (all, mut told) = (plan.ready(), Instant::now());
+    let progress = |so_far: &Redriven| {
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            eprintln!("{} of {all} letters", so_far.sent + so_far.found);
+        }
+    };
+    Ok(execute(
+        plan,
+        publisher,
+        ledger,
+        &SystemClock::default(),
+        &who,
+        how,
+        progress,
+    )
+    .await?)
 }
 
 /// The standby store's own name, made up once: what an earlier run through this very store has claimed is gone on with,
@@ -311,20 +346,38 @@ fn store_name(directory: &Path) -> Result<String> {
     }
 }
 
-fn tell(redriven: Redriven) -> Executed {
-    let Redriven { sent, found, claimed } = redriven;
+fn tell(redriven: Redriven, parked: u64, settings: &Settings) -> Executed {
+    let Redriven {
+        sent,
+        marked,
+        found,
+        claimed,
+    } = redriven;
     eprintln!("{sent} letters sent on; the letters themselves stay as they are");
+    if marked > 0 {
+        eprintln!("{marked} of them are marked as possible doubles: an earlier run may have sent them");
+    }
+    if parked > 0 {
+        let application = &settings.publish.application;
+        eprintln!(
+            "{parked} events of {application} wait in its standby store until Kafka takes them: run \
+             `evenkeel standby drain --application {application}`, or leave it to the application"
+        );
+    }
     if found > 0 {
         eprintln!("{found} more had been sent by a run that ended early");
     }
     for (letter, by) in &claimed {
         eprintln!(
-            "{letter} was claimed by {by} before, from another machine or directory; finish that redrive"
+            "{letter} was claimed by {by} before, from another machine or directory: finish that redrive, or, when \
+             that directory is lost, add --take-over"
         );
     }
     let claimed = claimed.into_iter().map(|(letter, by)| Claimed { letter, by });
     Executed {
         sent,
+        marked,
+        parked,
         found,
         claimed_by_others: claimed.collect(),
     }
