@@ -145,14 +145,17 @@ impl Application {
 }
 
 impl Published {
-    /// A process died without an answer to a call, and the event was published again by another one. What the dead one
-    /// had sent lands when it does: only calls that returned come before those that follow.
+    /// This process left a call of the event without an answer, or with one that leaves open what became of it.
     #[must_use]
-    pub fn has_unanswered_before_the_last(&self) -> bool {
-        let last = self.calls.last().map_or(0, |call| call.process);
+    pub fn is_unanswered_by(&self, process: u32) -> bool {
+        let is_open = |outcome| match outcome {
+            None => true,
+            Some(Outcome::Failed { may_have_landed, .. }) => may_have_landed,
+            Some(_) => false,
+        };
         self.calls
             .iter()
-            .any(|call| call.outcome.is_none() && call.process < last)
+            .any(|call| call.process == process && is_open(call.outcome))
     }
 
     /// How often the event may be on the log without a mark.

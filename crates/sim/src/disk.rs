@@ -146,6 +146,11 @@ impl World {
         let delay = self.random.within(50, 1_000);
         match operation {
             HeadOperation::Read(from) => {
+                let head = self.store.lanes[lane].head;
+                if *from < head {
+                    let seen = format!("lane {lane} is read from {from} on, and begins at {head}");
+                    self.judge.fail("restartable", seen);
+                }
                 let batches = self.store.lanes[lane].read(*from, &mut self.random);
                 if batches.iter().any(|batch| batch.stamping.is_some()) {
                     self.met.insert("read stamped");
@@ -162,8 +167,10 @@ impl World {
             }
             HeadOperation::Place => {
                 for partition in 0..PARTITIONS {
-                    let tail = self.store.lanes[partition].tail();
-                    self.after(delay, Happening::Tell(process, partition, Input::Grown { tail }));
+                    let lane = &self.store.lanes[partition];
+                    let (head, tail) = (lane.head, lane.tail());
+                    let grown = Input::Grown { head, tail };
+                    self.after(delay, Happening::Tell(process, partition, grown));
                 }
                 let below = self.store.lanes[UNPLACED].head;
                 let input = unplaced::Input::Placed { below };

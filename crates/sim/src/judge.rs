@@ -59,8 +59,11 @@ impl Judge {
         self.newest_order = <[Option<u32>; KEYS as usize]>::default();
     }
 
-    /// Records reached a log.
-    pub fn appended(&mut self, application: &Application, records: &[Logged], topic: u8) {
+    /// Records reached a log, in a request of the process `dead` when that is no more.
+    ///
+    /// What a dead process left unanswered lands when it does: only calls that returned come before those that follow.
+    /// So does what it sent of an event that became a dead letter since, where no append under a higher epoch fenced it.
+    pub fn appended(&mut self, application: &Application, records: &[Logged], topic: u8, dead: Option<u32>) {
         for record in records {
             let id = record.event.id;
             self.ever_logged.insert(id);
@@ -73,7 +76,10 @@ impl Judge {
                 *self.unmarked.entry(id).or_default() += 1;
                 self.check_once(application, id);
             }
-            if self.first_seen.insert(id) {
+            let published = &application.events[id as usize];
+            let has_left = self.lettered.contains(&id);
+            let is_left_open = dead.is_some_and(|dead| has_left || published.is_unanswered_by(dead));
+            if !is_left_open && self.first_seen.insert(id) {
                 self.check_order(application, record.event, topic);
             }
         }
@@ -96,8 +102,7 @@ impl Judge {
         let published = &application.events[event.id as usize];
         let calls = &published.calls;
         let is_given_up = published.is_given_up || calls.last().is_some_and(|call| call.is_void);
-        let has_left = self.lettered.contains(&event.id) && published.has_unanswered_before_the_last();
-        if is_given_up || has_left || calls.iter().any(|call| call.topic != topic) {
+        if is_given_up || calls.iter().any(|call| call.topic != topic) {
             return;
         }
         let place = calls

@@ -145,7 +145,10 @@ impl World {
         }
         if let Some(from) = done.appended_from {
             let records = &self.broker.logs[partition].records[from..];
-            self.judge.appended(&self.application, records, self.broker.topic);
+            let is_dead = process < self.processes || self.process.is_none();
+            let dead = is_dead.then_some(process);
+            self.judge
+                .appended(&self.application, records, self.broker.topic, dead);
         }
         let delay = self.delay();
         let connection = &mut self.connections[partition];

@@ -57,7 +57,9 @@ impl World {
             .iter()
             .map(|lane| (lane.head, lane.tail()))
             .collect();
-        for (lane, (head, tail)) in bounds.into_iter().enumerate() {
+        // A shell tells of the lanes that hold something, and no others.
+        let held = |(_, (head, tail)): &(usize, (u64, u64))| head < tail;
+        for (lane, (head, tail)) in bounds.into_iter().enumerate().filter(held) {
             if lane == UNPLACED {
                 self.tell_unplaced(process, unplaced::Input::Recovered { head, tail });
             } else {

@@ -4,7 +4,7 @@
 //! `EVENKEEL_KILL_SEEDS` says how many seeds are played, `EVENKEEL_KILL_SEED` plays a single one.
 
 mod course;
-mod ground;
+pub(crate) mod ground;
 mod script;
 mod verdict;
 
@@ -14,7 +14,7 @@ use crate::kafka;
 use course::Summary;
 use ground::Place;
 
-fn seeds() -> Vec<u64> {
+pub(crate) fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     if let Some(seed) = number("EVENKEEL_KILL_SEED") {
         return vec![seed];

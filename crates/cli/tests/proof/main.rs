@@ -12,4 +12,5 @@ mod demo;
 mod invoices;
 mod kafka;
 mod kill;
+mod redrive;
 mod registry;

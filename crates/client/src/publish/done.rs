@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel_broker::{Error, ProducerId, Topic};
 use evenkeel_flow::session::Input;
+use evenkeel_store::Span;
 
 use super::batch::Batch;
 use super::receipt::LetterPlace;
@@ -52,10 +53,10 @@ pub(super) enum Done {
         append: u64,
         result: Result<u64, evenkeel_store::Error>,
     },
-    /// Records were placed; with the partitions that grew and their new ends.
+    /// Records were placed; with the partitions that grew and what they hold.
     Placed {
         topic: u32,
         below: u64,
-        grown: Vec<(i32, u64)>,
+        grown: Vec<(i32, Span)>,
     },
 }

@@ -11,7 +11,7 @@ use evenkeel_event::backoff::Backoff;
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_flow::session::{Input as LineInput, Outcome, Payload as _, Ticket};
 use evenkeel_flow::unplaced::{Input, Order, Unplaced};
-use evenkeel_store::{Place, Row, Standby};
+use evenkeel_store::{Place, Row, Span, Standby};
 
 use super::batch::{Batch, Gathering};
 use super::done::Done;
@@ -413,14 +413,14 @@ impl Engine {
         }));
     }
 
-    pub(super) fn placed(&mut self, id: u32, below: u64, grown: Vec<(i32, u64)>) {
+    pub(super) fn placed(&mut self, id: u32, below: u64, grown: Vec<(i32, Span)>) {
         let Some(line) = self.topics.get(&id) else {
             return;
         };
         let name = line.topic.name.clone();
-        for (partition, tail) in grown {
+        for (partition, Span { head, tail }) in grown {
             let line = self.line(&TopicPartition::new(name.clone(), partition));
-            self.inbox.push_back((line, LineInput::Grown { tail }));
+            self.inbox.push_back((line, LineInput::Grown { head, tail }));
         }
         self.tell();
         self.topic_step(id, Input::Placed { below });
@@ -502,7 +502,7 @@ async fn place_some(
     place: &Place,
     partitions: usize,
     from: u64,
-) -> Result<(u64, Vec<(i32, u64)>), String> {
+) -> Result<(u64, Vec<(i32, Span)>), String> {
     let said = |error: evenkeel_store::Error| error.to_string();
     let span = store.span(place).await.map_err(said)?;
     let mut open = BTreeMap::<i32, (Gathering, Row)>::new();
@@ -541,7 +541,7 @@ async fn place_some(
         };
         let span = store.span(&at).await.map_err(said)?;
         if !span.is_empty() {
-            grown.push((partition, span.tail));
+            grown.push((partition, span));
         }
     }
     Ok((below, grown))

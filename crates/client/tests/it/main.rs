@@ -14,6 +14,7 @@ mod faults;
 mod kill;
 mod listener;
 mod outage;
+mod park;
 mod publish;
 mod schemas;
 mod stage;

@@ -18,10 +18,14 @@ impl<P: Payload> Partition<P> {
             self.identities.learn_epoch(*used);
         }
         self.lane.start_at(head);
-        self.grown(tail);
+        self.grown(head, tail);
     }
 
-    pub(super) fn grown(&mut self, tail: u64) {
+    pub(super) fn grown(&mut self, head: u64, tail: u64) {
+        // Of a lane that held nothing at the start it was not told where its positions go on.
+        if self.lane.is_empty() && head > self.lane.tail {
+            self.lane.start_at(head);
+        }
         self.lane.tail = self.lane.tail.max(tail);
         if !self.lane.is_empty() && self.mode == Mode::Open {
             self.mode = Mode::Out;

@@ -72,6 +72,8 @@ pub enum Input<P> {
     },
     /// Records were added to the lane in the store by placing those of a topic whose partitions were not known.
     Grown {
+        /// Position of the oldest record.
+        head: u64,
         /// Position after the newest record.
         tail: u64,
     },

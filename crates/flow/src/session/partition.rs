@@ -132,7 +132,7 @@ impl<P: Payload> Partition<P> {
             }
             Input::Producer { id } => self.identities.take_own(id),
             Input::Recovered { head, tail, epochs } => self.recovered(head, tail, &epochs),
-            Input::Grown { tail } => self.grown(tail),
+            Input::Grown { head, tail } => self.grown(head, tail),
             Input::Appended { append, result } => self.appended(now, append, result, orders),
             Input::StampsStored { write } => self.stamps_stored(write),
             Input::Removed { below } => self.removed(below),

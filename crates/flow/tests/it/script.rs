@@ -143,7 +143,10 @@ fn input(words: &[&str]) -> Input<Ids> {
             tail: at(2),
             epochs: words[3..].iter().map(|word| used_epoch(word)).collect(),
         },
-        "grown" => Input::Grown { tail: at(1) },
+        "grown" => Input::Grown {
+            head: at(1),
+            tail: at(2),
+        },
         "stored" => Input::Appended {
             append: at(1),
             result: match words[2] {

@@ -24,8 +24,12 @@ use crate::output::{Format, Tabular, print_document, print_list};
 use crate::registry::Registry;
 use crate::sdk;
 
+/// Longest wait until Kafka has what was put into the standby store; the rest stays there.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// Between looks at what is left there.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait at the end for what is on its way.
-const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// Between lines about how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
@@ -285,10 +289,22 @@ fn counted(rows: &[Row], judgement: &str) -> usize {
 async fn send(plan: Plan, ledger: &mut Ledger, options: &Options, settings: &Settings) -> Result<Executed> {
     let publisher = sdk::publisher(settings, Vec::new()).await?;
     let redriven = send_through(&publisher, plan, ledger, options, settings).await;
+    if redriven.is_ok() {
+        drained(&publisher).await?;
+    }
     publisher.close(CLOSE_WITHIN).await;
     let redriven = redriven.context("the redrive ended early; run it again, it goes on where it ended")?;
     let parked = publisher.parked().await?.events;
     Ok(tell(redriven, parked, settings))
+}
+
+/// Waits until Kafka has what is parked, for a while.
+async fn drained(publisher: &Publisher) -> Result<()> {
+    let begun = Instant::now();
+    while publisher.parked().await?.events > 0 && begun.elapsed() < DRAIN_WITHIN {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn send_through(

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which broker a seed is played on.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Embedded,
     /// The Apache Kafka at this address.
     Kafka(&'static str),
@@ -32,7 +32,7 @@ impl fmt::Display for Place {
 
 /// How the broker goes away.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Outage {
+pub(crate) enum Outage {
     /// Connections are closed, new ones refused.
     Gone,
     /// Connections stay open and nothing passes; what was sent meanwhile arrives in the end.
@@ -40,7 +40,7 @@ pub(super) enum Outage {
 }
 
 /// The broker of one seed.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     proxy: Proxy,
     direct: String,
     embedded: Option<Embedded>,
@@ -54,7 +54,7 @@ struct Embedded {
 }
 
 impl Ground {
-    pub(super) async fn start(place: Place, directory: &Path) -> Result<Self> {
+    pub(crate) async fn start(place: Place, directory: &Path) -> Result<Self> {
         let (direct, embedded) = match place {
             Place::Embedded => {
                 let embedded = Embedded::start(directory.join("broker")).await?;
@@ -70,26 +70,26 @@ impl Ground {
     }
 
     /// What the publisher connects to.
-    pub(super) fn bootstrap(&self) -> &str {
+    pub(crate) fn bootstrap(&self) -> &str {
         self.proxy.bootstrap()
     }
 
     /// How the judge reads, past every fault. The broker must be there.
-    pub(super) async fn direct(&self) -> Result<Cluster> {
+    pub(crate) async fn direct(&self) -> Result<Cluster> {
         Ok(Cluster::connect(Kafka::at(self.direct.as_str())).await?)
     }
 
     /// Lets the next produce requests arrive and their answers get lost, until the broker goes away and returns.
-    pub(super) async fn lose_answers(&self, count: usize) {
+    pub(crate) async fn lose_answers(&self, count: usize) {
         self.proxy.drop_responses(Api::PRODUCE, count).await;
     }
 
     /// Holds every request and answer back for this long, until the broker goes away and returns.
-    pub(super) async fn slow_down(&self, each_way: Duration) {
+    pub(crate) async fn slow_down(&self, each_way: Duration) {
         self.proxy.delay(each_way).await;
     }
 
-    pub(super) async fn take_away(&mut self, outage: Outage) -> Result<()> {
+    pub(crate) async fn take_away(&mut self, outage: Outage) -> Result<()> {
         match outage {
             Outage::Gone => self.proxy.cut().await,
             Outage::Silent => self.proxy.hang().await,
@@ -101,7 +101,7 @@ impl Ground {
         Ok(())
     }
 
-    pub(super) async fn give_back(&mut self) -> Result<()> {
+    pub(crate) async fn give_back(&mut self) -> Result<()> {
         if let Some(embedded) = &mut self.embedded
             && embedded.broker.is_none()
         {

@@ -123,7 +123,7 @@ fn placed_events_come_before_newer_ones() {
     check(
         "leader
          producer 9
-         grown 2 -> read 0
+         grown 0 2 -> read 0
          publish 1 c -> append 1 c
          stored 1 2 -> ack 1.0+1 parked 2",
     );

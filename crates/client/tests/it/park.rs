@@ -1,0 +1,43 @@
+//! Events that go by way of the standby store although Kafka is there.
+
+use std::time::Duration;
+
+use evenkeel::publish::Receipt;
+
+use crate::stage::{Stage, check_lanes, event, order, orders};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_on_purpose_is_sent_on_in_order_beside_what_is_published() {
+    let stage = Stage::new().await;
+    let publisher = stage.publisher().await;
+    let contract = publisher
+        .schemas()
+        .contract(&orders(), "order.placed")
+        .await
+        .unwrap();
+    for number in 0..60 {
+        let event = event("ann", number);
+        let valid = contract.encode_json(&order(number)).unwrap();
+        if number % 3 == 2 {
+            let receipt = publisher
+                .begin_valid(&event, &valid)
+                .await
+                .unwrap()
+                .receipt()
+                .await;
+            receipt.unwrap();
+        } else {
+            let receipt = publisher
+                .begin_parked(&event, &valid)
+                .await
+                .unwrap()
+                .receipt()
+                .await;
+            assert!(matches!(receipt.unwrap(), Receipt::Parked { .. }));
+        }
+        tokio::time::sleep(Duration::from_millis(number as u64 % 9)).await;
+    }
+    stage.drained(&publisher).await;
+    check_lanes(&stage.read(&orders()).await, &["ann"], 60);
+    assert!(publisher.close(Duration::from_secs(30)).await);
+}
