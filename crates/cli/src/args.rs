@@ -55,6 +55,14 @@ pub(crate) enum Command {
     /// List dead letters and send them on again.
     #[command(subcommand)]
     Dlq(commands::dlq::Verb),
+    /// Publish through faults, and prove from the topics that nothing was lost, doubled or reordered; exit 100 otherwise.
+    Verify(crate::verify::Options),
+    /// One publisher of a `verify` run.
+    #[command(hide = true)]
+    VerifyPublisher {
+        /// What it is told, as JSON.
+        call: String,
+    },
     /// Read and change contracts in the registry.
     #[command(subcommand)]
     Schema(commands::schema::Verb),

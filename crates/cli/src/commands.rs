@@ -19,8 +19,10 @@ use anyhow::{Context as _, Result};
 
 use crate::args::{Arguments, Command};
 use crate::config::load;
+use crate::connect;
 use crate::demo;
 use crate::exit::Outcome;
+use crate::verify;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
@@ -36,6 +38,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
         Command::Topic(verb) => wait(topic::run(verb, arguments.global.output, &settings()?)),
         Command::Tail(options) => wait(tail::run(options, arguments.global.output, &settings()?)),
         Command::Publish(options) => wait(publish::run(options, &settings()?)),
+        Command::Verify(options) => wait(verify::run(options, arguments.global.output, &settings()?)),
+        Command::VerifyPublisher { call } => {
+            wait(verify::publisher::run(&call, connect::kafka(&settings()?.kafka)))
+        }
         Command::Schema(verb) => schema::run(verb, arguments.global.output, &settings()?),
         Command::Config(verb) => config::run(verb, arguments.global.output, settings),
         Command::Completions(shell) => completions::run(&shell),

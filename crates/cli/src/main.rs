@@ -11,6 +11,7 @@ mod output;
 mod registry;
 mod sdk;
 mod standby;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod consume;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod publish;
 pub mod schema_cache;
 

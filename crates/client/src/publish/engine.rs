@@ -33,6 +33,7 @@ use super::shared::Shared;
 use super::ticket::Tickets;
 use super::topic_line::TopicLine;
 use crate::config::NewTopics;
+use crate::failpoint::{Point, pass};
 
 /// Longest time to go on after the publisher was dropped without being closed.
 const DROPPED_LIMIT: Duration = Duration::from_secs(10);
@@ -284,6 +285,7 @@ impl Engine {
 
     /// What the machines said to callers.
     pub(super) fn acknowledge(&mut self, claim: evenkeel_flow::session::Claim, fate: super::fate::Fate) {
+        pass(Point::Acknowledge);
         let bytes = self.tickets.tell(claim, fate);
         self.shared.give_room(bytes);
     }

@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::intake::Intake;
 use super::receipt::LetterPlace;
 use super::store_step::{StoreStep, row};
+use crate::failpoint::{Point, pass};
 
 /// A partition that is published to.
 #[derive(Debug)]
@@ -126,7 +127,11 @@ impl Engine {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
+        let was_direct = line.machine.parked().is_empty();
         line.machine.handle(now, input, &mut orders);
+        if !was_direct && line.machine.parked().is_empty() {
+            pass(Point::LaneOpen);
+        }
         line.note_joinable();
         self.carry_out(id, orders);
         self.feed(id);
@@ -253,6 +258,7 @@ impl Engine {
         let Some(line) = self.lines.get(&id) else {
             return;
         };
+        pass(Point::Park);
         let place = line.intake.front.place.clone();
         let appended_at = self.shared.clock.now();
         let rows = batches

@@ -22,6 +22,7 @@ use super::receipt::{LetterPlace, PublishError, Receipt};
 use super::shared::Shared;
 use super::topic::Topic;
 use crate::config::Config;
+use crate::failpoint::{Point, pass};
 use crate::schema_cache::{SchemaCache, SchemaError};
 
 /// What an event's data is on the wire.
@@ -381,6 +382,7 @@ impl Publisher {
         bytes: usize,
         parks: bool,
     ) -> Result<Pending, PublishError> {
+        pass(Point::Validate);
         let mut buffer = [0; 24];
         let time = event
             .time

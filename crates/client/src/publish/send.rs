@@ -11,6 +11,7 @@ use evenkeel_flow::{Answer, Stamping, Trouble};
 use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
+use crate::failpoint::{Point, pass};
 
 /// Most bytes of one request, beyond its first batch.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -61,6 +62,10 @@ impl Engine {
                 .push_back((id, unanswered(attempt, Trouble::Leaderless, false)));
             return;
         };
+        pass(match line.machine.parked().is_empty() {
+            true => Point::Stamp,
+            false => Point::DrainSend,
+        });
         line.attempts.insert(attempt, node);
         self.sends.waiting.push(Attempt {
             node,
@@ -106,6 +111,7 @@ impl Engine {
                 .map(|attempt| ((attempt.line, attempt.attempt), attempt.outgoing))
                 .unzip();
             let sent = cluster.send(node, &batches, timeout).await;
+            pass(Point::Send);
             let answers = names
                 .into_iter()
                 .zip(sent.outcomes)

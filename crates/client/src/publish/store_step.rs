@@ -12,6 +12,7 @@ use evenkeel_store::{Error, Piece, Place, Row, Standby, StoredRow};
 use super::batch::{Batch, Gathering};
 use super::done::Done;
 use super::engine::Engine;
+use crate::failpoint::{Point, pass};
 
 /// Most bytes that are read at once.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -92,10 +93,12 @@ async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result
     let said = |error: Error| error.to_string();
     match step {
         StoreStep::Stamp { write, stamps } => {
+            pass(Point::DrainStamp);
             store.store_stamps(place, stamps.clone()).await.map_err(said)?;
             Ok(Input::StampsStored { write: *write })
         }
         StoreStep::Remove { below } => {
+            pass(Point::Remove);
             store.remove(place, *below).await.map_err(said)?;
             Ok(Input::Removed { below: *below })
         }

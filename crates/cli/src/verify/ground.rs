@@ -1,0 +1,428 @@
+//! What a run stands on: a cluster with a fault proxy before it, a topic of its own, a registry.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use evenkeel_broker::admin::NewTopic;
+use evenkeel_broker::config::Kafka;
+use evenkeel_broker::{Cluster, Leader};
+use evenkeel_embedded::proxy::{Api, Proxy};
+use evenkeel_event::clock::SystemClock;
+use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_server::platform::Topics;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+
+use super::control::Control;
+use super::event::SCHEMA;
+use super::process;
+use super::scenario::{Doing, Nodes, Workload};
+use crate::registry::Registry;
+
+/// Longest wait for a broker or a topic.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// See the module.
+pub(super) struct Ground {
+    /// Past the proxy.
+    pub(super) direct: Cluster,
+    pub(super) topic: TopicName,
+    /// Copies of its topics.
+    pub(super) replication: i16,
+    /// What publishers connect to.
+    pub(super) brokers: Vec<String>,
+    pub(super) registry_url: String,
+    /// `None` where publishers connect to the cluster itself.
+    proxy: Option<Proxy>,
+    registry: HostedRegistry,
+    internal: Topics,
+    power: Power,
+    workload: Workload,
+}
+
+/// What can be done to nodes.
+enum Power {
+    Embedded(Box<Embedded>),
+    Controlled(Control),
+    None,
+}
+
+/// The embedded broker in a process of its own.
+struct Embedded {
+    directory: PathBuf,
+    address: SocketAddr,
+    child: Child,
+}
+
+/// The registry of a run, in this process.
+struct HostedRegistry {
+    served: Arc<evenkeel_server::registry::Registry>,
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+/// Where a run is to stand.
+pub(super) struct Site<'run> {
+    pub(super) directory: &'run Path,
+    /// How to reach a running cluster; `None` starts the embedded broker.
+    pub(super) cluster: Option<Kafka>,
+    pub(super) control: Option<Control>,
+    /// No proxy: somebody else breaks things.
+    pub(super) attach: bool,
+    /// Names topics.
+    pub(super) prefix: String,
+}
+
+impl Ground {
+    pub(super) async fn set(site: Site<'_>, workload: &Workload) -> Result<Self> {
+        let (power, kafka) = match (site.cluster, site.control) {
+            (Some(kafka), Some(control)) => (Power::Controlled(control), kafka),
+            (Some(kafka), None) => (Power::None, kafka),
+            (None, _) => {
+                let embedded = Embedded::start(&site.directory.join("broker")).await?;
+                let kafka = Kafka::at(embedded.address.to_string());
+                (Power::Embedded(Box::new(embedded)), kafka)
+            }
+        };
+        let bootstrap = kafka.brokers.join(",");
+        let proxy = match site.attach {
+            true => None,
+            false if kafka.tls.is_some() || kafka.sasl.is_some() => bail!(
+                "faults of the network are made by a proxy that speaks to plaintext listeners only: name one in \
+                 kafka.brokers, or use --attach and break things yourself"
+            ),
+            false => Some(
+                Proxy::start(&bootstrap)
+                    .with_context(|| format!("no fault proxy can stand before {bootstrap}"))?,
+            ),
+        };
+        let brokers = match &proxy {
+            Some(proxy) => proxy.bootstrap().split(',').map(str::to_owned).collect(),
+            None => kafka.brokers.clone(),
+        };
+        let direct = Cluster::connect(kafka)
+            .await
+            .with_context(|| format!("Kafka at {bootstrap} cannot be reached"))?;
+        let replication = match workload.replication {
+            -1 if direct.metadata().nodes.len() >= 3 => 3,
+            given => given,
+        };
+        let internal = Topics::with_prefix(&site.prefix, -1)?;
+        let registry = HostedRegistry::serve(&direct, &internal).await?;
+        let ground = Self {
+            topic: TopicName::new(&format!("{}events", site.prefix))?,
+            replication,
+            registry_url: format!("http://{}", registry.address),
+            direct,
+            brokers,
+            proxy,
+            registry,
+            internal,
+            power,
+            workload: workload.clone(),
+        };
+        ground.create_topic().await?;
+        ground.register().await?;
+        Ok(ground)
+    }
+
+    async fn create_topic(&self) -> Result<()> {
+        let mut configs = vec![("retention.ms".to_owned(), "-1".to_owned())];
+        if self.replication == 3 {
+            configs.push(("min.insync.replicas".to_owned(), "2".to_owned()));
+        }
+        configs.extend(self.workload.settings.clone());
+        let topic = NewTopic {
+            name: self.topic.clone(),
+            partitions: self.workload.partitions,
+            replication: self.replication,
+            configs,
+        };
+        let begun = Instant::now();
+        // A topic of this name that was deleted a moment ago may still be going.
+        while let Err(error) = self.direct.create_topic(&topic).await {
+            if begun.elapsed() > PATIENCE {
+                return Err(anyhow!(error).context(format!("the topic {} was not created", self.topic)));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.answering().await
+    }
+
+    async fn register(&self) -> Result<()> {
+        let (url, subject) = (self.registry_url.clone(), format!("{}-value", self.topic));
+        let body = serde_json::json!({ "schema": SCHEMA });
+        let registered = tokio::task::spawn_blocking(move || {
+            let path = format!("/subjects/{}/versions", crate::registry::encoded(&subject));
+            Registry::at(&url, "", "").post::<serde_json::Value>(&path, &body)
+        });
+        registered
+            .await
+            .context("the registry was not asked")?
+            .context("the contract of the events was not registered")?;
+        Ok(())
+    }
+
+    /// Waits until every partition has a leader.
+    pub(super) async fn answering(&self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let led = match self.direct.topic_anew(&self.topic).await {
+                Ok(topic) => topic.partitions.iter().all(|partition| {
+                    let place = TopicPartition::new(self.topic.clone(), partition.index);
+                    matches!(self.direct.metadata().leader(&place), Leader::At { .. })
+                }),
+                Err(_) => false,
+            };
+            if led {
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!(
+                    "the topic {} has no leaders after {} s",
+                    self.topic,
+                    PATIENCE.as_secs()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Does it, as far as it is done to Kafka or the registry.
+    pub(super) async fn act(&mut self, what: &Doing) -> Result<()> {
+        match what {
+            Doing::Cut => self.proxy()?.cut().await,
+            Doing::Hang => self.proxy()?.hang().await,
+            Doing::Delay(millis) => self.proxy()?.delay(Duration::from_millis(*millis)).await,
+            Doing::DropAnswers(count) => self.proxy()?.drop_responses(Api::PRODUCE, *count).await,
+            Doing::Restore => self.proxy()?.restore().await,
+            Doing::KillNode(nodes) => self.kill(*nodes).await?,
+            Doing::PauseNode(nodes) => self.pause(*nodes).await?,
+            Doing::StartNodes => self.start_nodes().await?,
+            Doing::ResumeNodes => self.resume_nodes().await?,
+            Doing::SetTopic(name, value) => {
+                let value = (!value.is_empty()).then_some(value.as_str());
+                self.direct.change_settings(&self.topic, &[(name, value)]).await?;
+            }
+            Doing::AddPartitions(total) => self.direct.create_partitions(&self.topic, *total).await?,
+            Doing::RecreateTopic => {
+                self.direct.delete_topic(&self.topic).await?;
+                self.create_topic().await?;
+            }
+            Doing::StopRegistry => self.registry.stop(),
+            Doing::StartRegistry => self.registry.start().await?,
+            Doing::KillPublishers
+            | Doing::PausePublishers
+            | Doing::ResumePublishers
+            | Doing::FillDisk
+            | Doing::FreeDisk
+            | Doing::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn proxy(&self) -> Result<&Proxy> {
+        self.proxy.as_ref().context("there is no proxy between")
+    }
+
+    /// The nodes that are meant, as they stand now.
+    fn nodes(&self, nodes: Nodes) -> Result<Vec<i32>> {
+        let metadata = self.direct.metadata();
+        let first = TopicPartition::new(self.topic.clone(), 0);
+        let leader = match metadata.leader(&first) {
+            Leader::At { node, .. } => Some(node),
+            Leader::Gone | Leader::Unknown => None,
+        };
+        let all = metadata.nodes.keys().copied();
+        let meant: Vec<i32> = match nodes {
+            Nodes::All => all.collect(),
+            Nodes::Leader => leader.into_iter().collect(),
+            Nodes::Followers => all.filter(|node| Some(*node) != leader).collect(),
+        };
+        if meant.is_empty() {
+            bail!("the cluster has no such node now: {nodes:?}");
+        }
+        Ok(meant)
+    }
+
+    async fn kill(&mut self, nodes: Nodes) -> Result<()> {
+        // A leader may have moved since it was last heard of; when nobody answers, it is taken as it was.
+        drop(self.direct.refresh().await);
+        let nodes = self.nodes(nodes)?;
+        match &mut self.power {
+            Power::Embedded(embedded) => embedded.child.kill().await.context("the broker cannot be killed"),
+            Power::Controlled(control) => control.kill(&nodes).await,
+            Power::None => bail!("no command is known that kills a node"),
+        }
+    }
+
+    async fn pause(&mut self, nodes: Nodes) -> Result<()> {
+        drop(self.direct.refresh().await);
+        let nodes = self.nodes(nodes)?;
+        match &mut self.power {
+            Power::Embedded(embedded) => embedded.signal("STOP").await,
+            Power::Controlled(control) => control.pause(&nodes).await,
+            Power::None => bail!("no command is known that pauses a node"),
+        }
+    }
+
+    async fn start_nodes(&mut self) -> Result<()> {
+        match &mut self.power {
+            Power::Embedded(embedded) => embedded.restart().await,
+            Power::Controlled(control) => control.start().await,
+            Power::None => bail!("no command is known that starts a node"),
+        }
+    }
+
+    async fn resume_nodes(&mut self) -> Result<()> {
+        match &mut self.power {
+            Power::Embedded(embedded) => embedded.signal("CONT").await,
+            Power::Controlled(control) => control.resume().await,
+            Power::None => bail!("no command is known that lets a node go on"),
+        }
+    }
+
+    /// Deletes the topics of the run, of which nobody else knows.
+    pub(super) async fn clear(self, letters: &TopicName) -> Result<()> {
+        drop(self.registry);
+        let internal = [&self.internal.schemas, &self.internal.evenkeel];
+        let there: Vec<TopicName> = self
+            .direct
+            .topics()
+            .await?
+            .iter()
+            .map(|topic| topic.name.clone())
+            .collect();
+        for topic in [&self.topic, letters].into_iter().chain(internal) {
+            if there.contains(topic) {
+                let deleted = self.direct.delete_topic(topic).await;
+                deleted.with_context(|| format!("the topic {topic} of the run cannot be deleted"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mends whatever is still broken, so that a run that was broken off leaves nothing behind.
+    pub(super) async fn mend(&mut self) -> Result<()> {
+        if let Some(proxy) = &self.proxy {
+            proxy.restore().await;
+        }
+        if let Power::Controlled(control) = &mut self.power {
+            control.resume().await?;
+            control.start().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Embedded {
+    async fn start(directory: &Path) -> Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (child, address) = Self::spawn(directory, any).await?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            address,
+            child,
+        })
+    }
+
+    /// Starts it, and returns when it says where it listens.
+    async fn spawn(directory: &Path, listen: SocketAddr) -> Result<(Child, SocketAddr)> {
+        let mut child = process::evenkeel()?
+            .args(["broker", "--listen", &listen.to_string(), "--data-dir"])
+            .arg(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("the embedded broker cannot be started")?;
+        let stderr = child.stderr.take().context("the embedded broker has no output")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let mut said = String::new();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let address = line
+                .strip_prefix("embedded broker on ")
+                .and_then(|rest| rest.split(',').next())
+                .and_then(|address| address.parse().ok());
+            if let Some(address) = address {
+                // It must be able to go on writing.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok((child, address));
+            }
+            said = line;
+        }
+        bail!("the embedded broker did not start: {said}")
+    }
+
+    async fn restart(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            match Self::spawn(&self.directory, self.address).await {
+                Ok((child, _)) => {
+                    self.child = child;
+                    return Ok(());
+                }
+                // Connections of the last one may hold the port for a moment.
+                Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.child.id().context("the embedded broker is not running")?;
+        process::signal(pid, name).await
+    }
+}
+
+impl HostedRegistry {
+    async fn serve(cluster: &Cluster, topics: &Topics) -> Result<Self> {
+        let clock = Arc::new(SystemClock::default());
+        let domains = evenkeel_server::platform::domains(cluster, topics, clock.clone()).await?;
+        let config = evenkeel_server::registry::Config {
+            dev: true,
+            ..evenkeel_server::registry::Config::default()
+        };
+        let served = evenkeel_server::platform::registry(cluster, topics, domains, clock, config).await?;
+        served.loaded().await;
+        let mut hosted = Self {
+            served,
+            address: ([127, 0, 0, 1], 0).into(),
+            stop: CancellationToken::new(),
+        };
+        hosted.start().await?;
+        Ok(hosted)
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        let listener = TcpListener::bind(self.address)
+            .await
+            .context("no port for the registry")?;
+        self.address = listener.local_addr().context("no port for the registry")?;
+        self.stop = CancellationToken::new();
+        let (served, stopped) = (Arc::clone(&self.served), self.stop.clone().cancelled_owned());
+        tokio::spawn(async move {
+            if let Err(error) = evenkeel_server::registry::serve(listener, served, stopped).await {
+                tracing::error!(%error, "the registry ended");
+            }
+        });
+        Ok(())
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+impl Drop for HostedRegistry {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

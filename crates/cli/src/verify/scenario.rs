@@ -1,0 +1,363 @@
+//! A scenario: a workload, and what is broken when. Each is a file under `scenarios/`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use evenkeel::failpoint::Point;
+use serde::{Deserialize, Serialize};
+
+use super::scenarios::SCENARIOS;
+
+/// A fault scenario as its file says it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scenario {
+    /// The file's name without its end.
+    #[serde(skip)]
+    pub(super) name: String,
+    /// What holds all through it, in one sentence.
+    pub(super) promise: String,
+    /// Where it can be played.
+    #[serde(default = "Place::both")]
+    pub(super) places: Vec<Place>,
+    #[serde(default)]
+    pub(super) workload: Workload,
+    /// In the order of their times.
+    #[serde(default, rename = "act")]
+    pub(super) acts: Vec<Act>,
+}
+
+/// What a scenario is played on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Place {
+    /// The embedded broker in a process of its own.
+    Embedded,
+    /// A running cluster.
+    Cluster,
+}
+
+impl Place {
+    fn both() -> Vec<Self> {
+        vec![Self::Embedded, Self::Cluster]
+    }
+}
+
+/// What is published meanwhile.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Workload {
+    /// Processes, each with keys of its own.
+    pub(super) publishers: u64,
+    /// Events a second, of all processes together.
+    pub(super) rate: u64,
+    /// Seconds of publishing.
+    pub(super) seconds: f64,
+    /// Keys of each process.
+    pub(super) keys: u64,
+    /// Bytes of an event's data, about.
+    pub(super) bytes: usize,
+    /// Partitions of the topic.
+    pub(super) partitions: i32,
+    /// Copies of the topic; -1 takes three where the cluster has three nodes.
+    pub(super) replication: i16,
+    /// Every so manieth event violates its contract; 0 for none.
+    pub(super) wrong_every: u64,
+    /// Every so manieth event is larger than the topic takes; 0 for none.
+    pub(super) oversize_every: u64,
+    /// Most bytes of the standby store; 0 for the default.
+    pub(super) standby_bytes_max: u64,
+    /// Points at which processes end, drawn by the seed at each start of one.
+    pub(super) failpoints: Vec<String>,
+    /// Seconds between kills of a random process by SIGKILL, about; 0 for none.
+    pub(super) kill_every: f64,
+    /// Settings of the topic.
+    pub(super) settings: std::collections::BTreeMap<String, String>,
+    /// The broker can lose what it acknowledged in this scenario: such losses are counted apart.
+    pub(super) broker_may_lose: bool,
+    /// The standby store can refuse in this scenario: refusals are counted, and none of those events may land.
+    pub(super) may_refuse: bool,
+    /// The broker can forget in this scenario: doubles are allowed when they are marked.
+    pub(super) may_mark: bool,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            publishers: 2,
+            rate: 1_000,
+            seconds: 12.0,
+            keys: 50,
+            bytes: 200,
+            partitions: 6,
+            replication: -1,
+            wrong_every: 0,
+            oversize_every: 0,
+            standby_bytes_max: 0,
+            failpoints: Vec::new(),
+            kill_every: 0.0,
+            settings: std::collections::BTreeMap::new(),
+            broker_may_lose: false,
+            may_refuse: false,
+            may_mark: false,
+        }
+    }
+}
+
+/// Something that is done to the system at a time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Act {
+    /// Seconds since the start.
+    pub(super) at: f64,
+    /// Done again after so many seconds, up to `until`.
+    #[serde(default)]
+    every: f64,
+    #[serde(default)]
+    until: f64,
+    /// The part of the run that begins here: figures are given by part.
+    pub(super) phase: Option<Phase>,
+    #[serde(rename = "do")]
+    pub(super) what: Doing,
+}
+
+/// A part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Phase {
+    /// Nothing was broken so far.
+    Before,
+    /// Something is broken.
+    During,
+    /// Nothing is broken any more.
+    After,
+}
+
+/// What can be done to the system.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Doing {
+    /// Closes every connection to Kafka and refuses new ones.
+    Cut,
+    /// Takes connections and passes nothing on, as half-open ones; what is held passes after `restore`.
+    Hang,
+    /// Holds every request and answer back for so many milliseconds each way.
+    Delay(u64),
+    /// Lets so many produce requests through and swallows their answers.
+    DropAnswers(usize),
+    /// Ends the network's faults.
+    Restore,
+    /// kill -9.
+    KillNode(Nodes),
+    /// SIGSTOP.
+    PauseNode(Nodes),
+    /// Starts every node that was killed.
+    StartNodes,
+    /// Lets every node go on that was paused.
+    ResumeNodes,
+    /// kill -9 of every publisher; each is started again.
+    KillPublishers,
+    /// SIGSTOP of every publisher, as a machine that sleeps.
+    PausePublishers,
+    /// Lets them go on.
+    ResumePublishers,
+    /// No file of a publisher can grow any more, as on a full disk.
+    FillDisk,
+    /// Files can grow again.
+    FreeDisk,
+    /// Changes a setting of the topic; an empty value takes its default.
+    SetTopic(String, String),
+    /// Raises the count of the topic's partitions.
+    AddPartitions(i32),
+    /// Deletes the topic and creates it again.
+    RecreateTopic,
+    /// Stops the registry.
+    StopRegistry,
+    /// Starts it again.
+    StartRegistry,
+    /// Nothing: a phase begins.
+    Nothing,
+}
+
+/// Nodes of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Nodes {
+    /// The leader of the topic's first partition.
+    Leader,
+    /// All but that.
+    Followers,
+    /// All.
+    All,
+}
+
+impl Scenario {
+    /// The scenario of this name, or of this file.
+    pub(super) fn find(wanted: &str) -> Result<Self> {
+        if let Some((name, text)) = SCENARIOS.iter().find(|(name, _)| *name == wanted) {
+            return Self::parse(name, text);
+        }
+        let path = Path::new(wanted);
+        if path.extension().is_some_and(|end| end == "toml") {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the scenario {wanted} cannot be read"))?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            return Self::parse(&name, &text);
+        }
+        let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "there is no scenario \"{wanted}\"; there are {}, or give a file that ends with .toml",
+            names.join(", ")
+        )
+    }
+
+    /// All that the program has.
+    pub(super) fn all() -> Result<Vec<Self>> {
+        SCENARIOS
+            .iter()
+            .map(|(name, text)| Self::parse(name, text))
+            .collect()
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let mut scenario: Self =
+            toml::from_str(text).with_context(|| format!("the scenario {name} is not understood"))?;
+        name.clone_into(&mut scenario.name);
+        scenario
+            .check()
+            .with_context(|| format!("the scenario {name} cannot be played"))?;
+        scenario.acts = scenario.acts.iter().flat_map(Act::repeated).collect();
+        scenario.acts.sort_by(|one, other| one.at.total_cmp(&other.at));
+        Ok(scenario)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.workload.check()?;
+        for act in &self.acts {
+            if !(act.at.is_finite() && act.at >= 0.0 && act.every.is_finite() && act.every >= 0.0) {
+                bail!("an act's times are seconds from 0 on");
+            }
+            if act.every > 0.0 && act.until < act.at {
+                bail!("an act that is repeated needs `until`, not before `at`");
+            }
+        }
+        Ok(())
+    }
+
+    /// Multiplies every time.
+    pub(super) fn stretch(&mut self, factor: f64) {
+        self.workload.seconds *= factor;
+        for act in &mut self.acts {
+            act.at *= factor;
+        }
+    }
+
+    /// True when it does something to nodes of the cluster.
+    pub(super) fn needs_control(&self) -> bool {
+        let is_node = |act: &Act| {
+            matches!(
+                act.what,
+                Doing::KillNode(_) | Doing::PauseNode(_) | Doing::StartNodes | Doing::ResumeNodes
+            )
+        };
+        self.acts.iter().any(is_node)
+    }
+}
+
+impl Act {
+    fn repeated(&self) -> Vec<Self> {
+        let mut all = vec![self.clone()];
+        let mut at = self.at + self.every;
+        while self.every > 0.0 && at <= self.until {
+            all.push(Self {
+                at,
+                phase: None,
+                ..self.clone()
+            });
+            at += self.every;
+        }
+        all
+    }
+}
+
+impl Workload {
+    /// # Errors
+    /// With the setting that makes no sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let within = |name: &str, value: u64, low: u64, high: u64| match value {
+            value if (low..=high).contains(&value) => Ok(()),
+            value => Err(anyhow!("{name} is {value}; it must be {low} to {high}")),
+        };
+        within("publishers", self.publishers, 1, 64)?;
+        within("rate", self.rate, 1, 1_000_000)?;
+        within("keys", self.keys, 1, 10_000_000)?;
+        within("bytes", self.bytes as u64, 0, 512 << 10)?;
+        within("partitions", self.partitions.try_into().unwrap_or(0), 1, 10_000)?;
+        if !(self.seconds > 0.0 && self.seconds <= 86_400.0) {
+            bail!(
+                "seconds is {}; it must be more than 0, at most 86400",
+                self.seconds
+            );
+        }
+        if !(0.0..=86_400.0).contains(&self.kill_every) {
+            bail!("kill_every is {}; it must be 0 to 86400", self.kill_every);
+        }
+        self.points().map(drop)
+    }
+
+    /// The points at which processes end.
+    pub(super) fn points(&self) -> Result<Vec<Point>> {
+        let parsed = self.failpoints.iter().map(|name| name.parse::<Point>());
+        parsed
+            .collect::<Result<_, String>>()
+            .map_err(|error| anyhow!(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_of_the_program_can_be_played() {
+        for scenario in Scenario::all().unwrap() {
+            assert!(scenario.promise.ends_with('.'), "{}", scenario.name);
+            assert!(!scenario.places.is_empty(), "{}", scenario.name);
+            let last = scenario.acts.last().map_or(0.0, |act| act.at);
+            assert!(
+                last <= scenario.workload.seconds,
+                "{}: an act comes after the end",
+                scenario.name
+            );
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (text, expected) in [
+            ("promise = 'P.'\n[workload]\nrate = 0", "rate is 0"),
+            (
+                "promise = 'P.'\n[workload]\nfailpoints = ['x']",
+                "\"x\" is no point",
+            ),
+            (
+                "promise = 'P.'\n[[act]]\nat = -1\ndo = 'cut'",
+                "seconds from 0 on",
+            ),
+            ("promise = 'P.'\n[[act]]\nat = 1\ndo = 'explode'", "explode"),
+            ("promise = 'P.'\nspeed = 1", "speed"),
+        ] {
+            let said = format!("{:#}", Scenario::parse("test", text).unwrap_err());
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn repeated_acts_are_spread() {
+        let text = "promise = 'P.'\n[[act]]\nat = 2\nevery = 2\nuntil = 6\ndo = 'cut'\n\
+                    [[act]]\nat = 3\nevery = 2\nuntil = 7\ndo = 'restore'";
+        let scenario = Scenario::parse("test", text).unwrap();
+        let times: Vec<f64> = scenario.acts.iter().map(|act| act.at).collect();
+        assert_eq!(times, [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    }
+}
