@@ -21,12 +21,15 @@ mod metadata;
 mod offset_commit;
 mod offset_fetch;
 mod produce;
+mod refusal;
+mod subjects;
 mod sync_group;
 
 use std::io;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
+    ResponseError,
     messages::{
         ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
         DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
@@ -37,10 +40,14 @@ use kafka_protocol::{
     },
     protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    faults::Fate,
     node::Node,
     server::frame::Frame,
     wire::{
@@ -70,6 +77,18 @@ pub(crate) enum Refused {
         version: i16,
         reason: String,
     },
+    #[error("a fault closes the connections of {0:?}")]
+    Fault(ApiKey),
+}
+
+/// A request that is sound as far as its lengths go, and not begun.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    call: Call,
+    body: Bytes,
+    /// Whether its version is one that is taken.
+    is_taken: bool,
+    share: OwnedSemaphorePermit,
 }
 
 /// A request that waits for its turn to be answered.
@@ -88,6 +107,22 @@ pub(crate) struct Call {
     pub(crate) version: i16,
     correlation: i32,
     pub(crate) client: StrBytes,
+    /// What faults make of it.
+    fate: Option<Box<Fate>>,
+    /// When it may be answered, if a fault delays it.
+    due: Option<Instant>,
+}
+
+impl Call {
+    /// The error that a fault answers a topic with, or a partition of it.
+    pub(crate) fn refuses(&self, topic: &str, partition: Option<i32>) -> Option<ResponseError> {
+        self.fate.as_ref()?.refuses(topic, partition)
+    }
+
+    /// The error that a fault answers the whole request with.
+    fn refuses_whole(&self) -> Option<ResponseError> {
+        self.fate.as_ref()?.refuses_whole()
+    }
 }
 
 #[derive(Debug)]
@@ -107,8 +142,8 @@ pub(crate) struct Answer {
     _share: Option<OwnedSemaphorePermit>,
 }
 
-/// Checks a request, and begins what need not wait.
-pub(crate) fn accept(node: &Node, frame: Frame) -> Result<Work, Refused> {
+/// Checks a request, and lets the faults decide on it.
+pub(crate) fn check(node: &Node, frame: Frame) -> Result<Asked, Refused> {
     let Frame { bytes, share } = frame;
     let (key, version) = key_and_version(&bytes).ok_or(Refused::Header(Malformed::Short("the header")))?;
     let shape = shapes::of(key).ok_or(Refused::Unknown(key, version))?;
@@ -116,7 +151,7 @@ pub(crate) fn accept(node: &Node, frame: Frame) -> Result<Work, Refused> {
     if !is_taken && shape.key != ApiKey::ApiVersions {
         return Err(Refused::Unknown(key, version));
     }
-    let (header, body) = check(
+    let (header, body) = walk(
         shape,
         version,
         is_taken,
@@ -129,8 +164,51 @@ pub(crate) fn accept(node: &Node, frame: Frame) -> Result<Work, Refused> {
         version,
         correlation: header.correlation_id,
         client,
+        fate: None,
+        due: None,
     };
-    let ask = match shape.key {
+    let mut asked = Asked {
+        call,
+        body,
+        is_taken,
+        share,
+    };
+    asked.meet_faults(node)?;
+    Ok(asked)
+}
+
+impl Asked {
+    fn meet_faults(&mut self, node: &Node) -> Result<(), Refused> {
+        let call = &mut self.call;
+        let subjects = || subjects::of(node, call.key, call.version, &self.body);
+        let Some(fate) = node.faults.decide(call.key as i16, &call.client, subjects) else {
+            return Ok(());
+        };
+        if fate.closes {
+            return Err(Refused::Fault(call.key));
+        }
+        call.due = (!fate.delay.is_zero()).then(|| Instant::now() + fate.delay);
+        call.fate = Some(fate);
+        Ok(())
+    }
+
+    /// Waits while a fault holds it.
+    pub(crate) async fn hold(&self, node: &Node) {
+        if let Some(fate) = &self.call.fate {
+            node.faults.hold(fate).await;
+        }
+    }
+}
+
+/// Begins what need not wait for its turn.
+pub(crate) fn accept(node: &Node, asked: Asked) -> Result<Work, Refused> {
+    let Asked {
+        call,
+        body,
+        is_taken,
+        share,
+    } = asked;
+    let ask = match call.key {
         ApiKey::Produce => Ask::Produce(produce::submit(node, &call, decode(&call, body)?)),
         ApiKey::ApiVersions if !is_taken => Ask::Versions,
         _ => Ask::Body(body),
@@ -149,7 +227,7 @@ fn key_and_version(bytes: &[u8]) -> Option<(i16, i16)> {
 }
 
 /// Walks header and body before anything is decoded.
-fn check(
+fn walk(
     shape: &Shape,
     version: i16,
     is_taken: bool,
@@ -196,16 +274,38 @@ pub(crate) async fn answer(
     closed: &CancellationToken,
 ) -> io::Result<Option<Answer>> {
     let Work { call, ask, _share } = work;
+    let answer = answer_in_turn(node, &call, ask, closed).await?;
+    if call.fate.as_ref().is_some_and(|fate| fate.loses_answer) {
+        return Err(io::Error::other("a fault loses the answer"));
+    }
+    if let Some(due) = call.due {
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = closed.cancelled() => {}
+        }
+    }
+    Ok(answer)
+}
+
+async fn answer_in_turn(
+    node: &Node,
+    call: &Call,
+    ask: Ask,
+    closed: &CancellationToken,
+) -> io::Result<Option<Answer>> {
     match ask {
         Ask::Produce(pending) => match pending.answer(node).await {
-            Some(response) => encode::<ProduceRequest>(&call, &response).map(Some),
+            Some(response) => encode::<ProduceRequest>(call, &response).map(Some),
             None => Ok(None),
         },
         Ask::Versions => {
-            let call = Call { version: 0, ..call };
+            let call = Call {
+                version: 0,
+                ..call.clone()
+            };
             encode::<ApiVersionsRequest>(&call, &api_versions::unsupported()).map(Some)
         }
-        Ask::Body(body) => answer_body(node, &call, body, closed).await.map(Some),
+        Ask::Body(body) => answer_body(node, call, body, closed).await.map(Some),
     }
 }
 
@@ -215,25 +315,30 @@ async fn answer_body(
     body: Bytes,
     closed: &CancellationToken,
 ) -> io::Result<Answer> {
+    if let Some(error) = call.refuses_whole()
+        && let Some(answer) = refusal::answer(call, body.clone(), error)?
+    {
+        return Ok(answer);
+    }
     match call.key {
         ApiKey::ApiVersions => encode::<ApiVersionsRequest>(call, &api_versions::answer()),
         ApiKey::Metadata => {
             encode::<MetadataRequest>(call, &metadata::answer(node, call, read(call, body)?).await)
         }
         ApiKey::CreateTopics => {
-            encode::<CreateTopicsRequest>(call, &create_topics::answer(node, read(call, body)?).await)
+            encode::<CreateTopicsRequest>(call, &create_topics::answer(node, call, read(call, body)?).await)
         }
         ApiKey::DeleteTopics => {
-            encode::<DeleteTopicsRequest>(call, &delete_topics::answer(node, read(call, body)?).await)
+            encode::<DeleteTopicsRequest>(call, &delete_topics::answer(node, call, read(call, body)?).await)
         }
         ApiKey::DeleteRecords => {
-            encode::<DeleteRecordsRequest>(call, &delete_records::answer(node, read(call, body)?).await)
+            encode::<DeleteRecordsRequest>(call, &delete_records::answer(node, call, read(call, body)?).await)
         }
         ApiKey::InitProducerId => {
             encode::<InitProducerIdRequest>(call, &init_producer_id::answer(node, read(call, body)?).await)
         }
         ApiKey::Fetch => {
-            let (response, share) = fetch::answer(node, read(call, body)?, closed).await;
+            let (response, share) = fetch::answer(node, call, read(call, body)?, closed).await;
             let answer = encode::<FetchRequest>(call, &response)?;
             Ok(Answer {
                 _share: share,
@@ -244,7 +349,7 @@ async fn answer_body(
             encode::<ListOffsetsRequest>(call, &list_offsets::answer(node, call, read(call, body)?).await)
         }
         ApiKey::OffsetForLeaderEpoch => {
-            encode::<OffsetForLeaderEpochRequest>(call, &leader_epoch::answer(node, read(call, body)?))
+            encode::<OffsetForLeaderEpochRequest>(call, &leader_epoch::answer(node, call, &read(call, body)?))
         }
         ApiKey::FindCoordinator => {
             encode::<FindCoordinatorRequest>(call, &find_coordinator::answer(node, call, read(call, body)?))
@@ -278,7 +383,7 @@ async fn answer_group(
             encode::<LeaveGroupRequest>(call, &leave_group::answer(node, call, read(call, body)?))
         }
         ApiKey::OffsetCommit => {
-            encode::<OffsetCommitRequest>(call, &offset_commit::answer(node, read(call, body)?).await)
+            encode::<OffsetCommitRequest>(call, &offset_commit::answer(node, call, read(call, body)?).await)
         }
         ApiKey::OffsetFetch => {
             encode::<OffsetFetchRequest>(call, &offset_fetch::answer(node, call, read(call, body)?))

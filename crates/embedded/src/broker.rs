@@ -7,10 +7,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Config, Error,
+    faults::{Board, Faults},
     groups::coordinator::Coordinator,
     node::Node,
     server,
-    storage::writer::{self, Job, Opened},
+    storage::{
+        disk::Disk,
+        writer::{self, Job, Opened},
+    },
 };
 
 /// A running broker. Dropping it stops its tasks too, without waiting for them.
@@ -27,9 +31,10 @@ pub struct Broker {
 /// [`Error`]: the address is not loopback or taken, the directory is in use, of another format, or damaged.
 pub async fn start(config: Config) -> Result<Broker, Error> {
     config.check()?;
+    let disk = Arc::new(Disk::default());
     let opened = tokio::task::spawn_blocking({
-        let config = config.clone();
-        move || writer::start(&config)
+        let (config, disk) = (config.clone(), Arc::clone(&disk));
+        move || writer::start(&config, disk)
     });
     let Opened {
         cluster,
@@ -67,6 +72,8 @@ pub async fn start(config: Config) -> Result<Broker, Error> {
         topics,
         groups: Coordinator::start(&config, &tasks, stopping.clone()),
         offsets,
+        faults: Board::default(),
+        disk,
         request_bytes: Arc::new(Semaphore::new(permits(config.limits.requests_bytes))),
         fetch_bytes: Arc::new(Semaphore::new(permits(config.limits.fetches_bytes))),
         stopping,
@@ -110,6 +117,12 @@ impl Broker {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.node.address
+    }
+
+    /// The handle that breaks this broker on order.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults::new(Arc::clone(&self.node))
     }
 
     /// Closes the listener and the connections, answers what is already in the log, and gives the directory back.

@@ -5,6 +5,7 @@ mod broker;
 mod clock;
 mod config;
 mod error;
+pub mod faults;
 mod groups;
 mod node;
 pub mod proxy;

@@ -12,9 +12,12 @@ use uuid::Uuid;
 
 use crate::{
     Config,
+    api::Call,
+    faults::Board,
     groups::coordinator::Coordinator,
     storage::{
         batch::Refusal,
+        disk::Disk,
         offsets::Offsets,
         partition::Partition,
         topic_config::Given,
@@ -36,6 +39,9 @@ pub(crate) struct Node {
     pub(crate) topics: Arc<Topics>,
     pub(crate) offsets: Arc<Offsets>,
     pub(crate) groups: Coordinator,
+    /// What is broken on order.
+    pub(crate) faults: Board,
+    pub(crate) disk: Arc<Disk>,
     /// Bytes of requests that may still be read.
     pub(crate) request_bytes: Arc<Semaphore>,
     /// Bytes of records that may still be put into answers.
@@ -79,13 +85,26 @@ impl Node {
         }
     }
 
-    /// Finds a partition; a client that knows a later leader epoch than ours knows another cluster.
-    pub(crate) fn partition(topic: &Topic, number: i32, epoch: i32) -> Result<Arc<Partition>, ResponseError> {
+    /// Finds a partition that a request asks for; a client that knows a later leader epoch than ours knows another
+    /// cluster.
+    pub(crate) fn partition(
+        &self,
+        call: &Call,
+        topic: &Topic,
+        number: i32,
+        epoch: i32,
+    ) -> Result<Arc<Partition>, ResponseError> {
         let partition = topic
             .partition(number)
             .ok_or(ResponseError::UnknownTopicOrPartition)?;
         if epoch > crate::storage::batch::LEADER_EPOCH {
             return Err(ResponseError::UnknownLeaderEpoch);
+        }
+        if let Some(error) = call.refuses(&topic.name, Some(number)) {
+            return Err(error);
+        }
+        if self.faults.has_no_leader(&topic.name, number) {
+            return Err(ResponseError::NotLeaderOrFollower);
         }
         Ok(Arc::clone(partition))
     }

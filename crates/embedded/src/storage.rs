@@ -5,6 +5,7 @@ pub(crate) mod batch;
 mod catalog;
 mod checkpoint;
 pub(crate) mod directory;
+pub(crate) mod disk;
 mod index;
 mod journal;
 mod log;

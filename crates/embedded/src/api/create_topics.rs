@@ -11,7 +11,7 @@ use kafka_protocol::{
 };
 use uuid::Uuid;
 
-use super::{describe_configs, text};
+use super::{Call, describe_configs, text};
 use crate::{
     node::Node,
     storage::{
@@ -22,24 +22,24 @@ use crate::{
 };
 
 /// Creates each topic that can be; the others are refused with the reason.
-pub(super) async fn answer(node: &Node, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(super) async fn answer(node: &Node, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
     let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     for topic in request.topics {
         let repeated = names.iter().filter(|name| **name == topic.name).count() > 1;
-        results.push(one(node, &topic, request.validate_only, repeated).await);
+        let broken = call.refuses(&topic.name, None);
+        let created = match broken {
+            Some(error) => Err(Refusal::new(error, "a fault refuses the topic")),
+            None => create(node, &topic, request.validate_only, repeated).await,
+        };
+        results.push(on_wire(&topic, created));
     }
     CreateTopicsResponse::default().with_topics(results)
 }
 
-async fn one(
-    node: &Node,
-    asked: &CreatableTopic,
-    validate_only: bool,
-    repeated: bool,
-) -> CreatableTopicResult {
+fn on_wire(asked: &CreatableTopic, created: Result<Created, Refusal>) -> CreatableTopicResult {
     let result = CreatableTopicResult::default().with_name(asked.name.clone());
-    match create(node, asked, validate_only, repeated).await {
+    match created {
         Ok(Created {
             id,
             partitions,

@@ -7,19 +7,20 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
+use super::Call;
 use crate::{
     node::{Node, stopping},
     storage::{batch::Refusal, writer::Job},
 };
 
 /// Answers with the new first offset of each partition.
-pub(super) async fn answer(node: &Node, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(super) async fn answer(node: &Node, call: &Call, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
             let result = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
-            partitions.push(match one(node, &topic.name, asked).await {
+            partitions.push(match one(node, call, &topic.name, asked).await {
                 Ok(start) => result.with_low_watermark(start),
                 Err(refusal) => result
                     .with_low_watermark(-1)
@@ -35,10 +36,12 @@ pub(super) async fn answer(node: &Node, request: DeleteRecordsRequest) -> Delete
     DeleteRecordsResponse::default().with_topics(topics)
 }
 
-async fn one(node: &Node, topic: &str, asked: &DeleteRecordsPartition) -> Result<i64, Refusal> {
+async fn one(node: &Node, call: &Call, topic: &str, asked: &DeleteRecordsPartition) -> Result<i64, Refusal> {
     let unknown = |error| Refusal::new(error, "there is no such partition");
     let topic = node.topic(Uuid::nil(), topic).map_err(unknown)?;
-    let partition = Node::partition(&topic, asked.partition_index, -1).map_err(unknown)?;
+    let partition = node
+        .partition(call, &topic, asked.partition_index, -1)
+        .map_err(unknown)?;
     let before = asked.offset;
     let deleted = node
         .ask(|answer| Job::DeleteRecords {

@@ -17,6 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::Call;
 use crate::{
     node::Node,
     storage::partition::{Bounds, Partition, ReadError},
@@ -39,6 +40,7 @@ struct Read {
 /// Answers when `min_bytes` are there, something is wrong, or the time is up.
 pub(super) async fn answer(
     node: &Node,
+    call: &Call,
     request: FetchRequest,
     closed: &CancellationToken,
 ) -> (FetchResponse, Option<OwnedSemaphorePermit>) {
@@ -50,7 +52,7 @@ pub(super) async fn answer(
     let wanted = request
         .topics
         .iter()
-        .flat_map(|topic| wanted(node, topic))
+        .flat_map(|topic| wanted(node, call, topic))
         .collect::<Vec<_>>();
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     wait_for(
@@ -74,14 +76,14 @@ pub(super) async fn answer(
     (response(request.topics, read), share)
 }
 
-fn wanted<'a>(node: &'a Node, topic: &'a FetchTopic) -> impl Iterator<Item = Wanted> + 'a {
+fn wanted<'a>(node: &'a Node, call: &'a Call, topic: &'a FetchTopic) -> impl Iterator<Item = Wanted> + 'a {
     let found = node.topic(topic.topic_id, &topic.topic);
     topic.partitions.iter().map(move |asked| Wanted {
         offset: asked.fetch_offset,
         bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
         partition: found
             .clone()
-            .and_then(|topic| Node::partition(&topic, asked.partition, asked.current_leader_epoch)),
+            .and_then(|topic| node.partition(call, &topic, asked.partition, asked.current_leader_epoch)),
     })
 }
 

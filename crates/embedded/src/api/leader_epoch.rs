@@ -12,17 +12,22 @@ use kafka_protocol::{
 };
 use uuid::Uuid;
 
+use super::Call;
 use crate::{
     node::Node,
     storage::{batch::LEADER_EPOCH, topics::Topic},
 };
 
-pub(super) fn answer(node: &Node, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
-    let topics = request.topics.into_iter().map(|topic| {
+pub(super) fn answer(
+    node: &Node,
+    call: &Call,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.iter().map(|topic| {
         let partitions = topic
             .partitions
             .iter()
-            .map(|asked| one(node, &topic.topic, asked))
+            .map(|asked| one(node, call, &topic.topic, asked))
             .collect();
         OffsetForLeaderTopicResult::default()
             .with_topic(topic.topic.clone())
@@ -31,9 +36,9 @@ pub(super) fn answer(node: &Node, request: OffsetForLeaderEpochRequest) -> Offse
     OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
 }
 
-fn one(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+fn one(node: &Node, call: &Call, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let result = EpochEndOffset::default().with_partition(asked.partition);
-    let find = |topic: Arc<Topic>| Node::partition(&topic, asked.partition, asked.current_leader_epoch);
+    let find = |topic: Arc<Topic>| node.partition(call, &topic, asked.partition, asked.current_leader_epoch);
     match node
         .topic(Uuid::nil(), topic)
         .and_then(find)

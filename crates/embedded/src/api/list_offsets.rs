@@ -34,7 +34,7 @@ pub(super) async fn answer(node: &Node, call: &Call, request: ListOffsetsRequest
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
             let result = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-            partitions.push(match one(node, &topic.name, asked).await {
+            partitions.push(match one(node, call, &topic.name, asked).await {
                 Ok(Some(Found { offset, timestamp_ms })) => result
                     .with_offset(offset)
                     .with_timestamp(timestamp_ms)
@@ -55,9 +55,14 @@ pub(super) async fn answer(node: &Node, call: &Call, request: ListOffsetsRequest
     ListOffsetsResponse::default().with_topics(topics)
 }
 
-async fn one(node: &Node, topic: &str, asked: &ListOffsetsPartition) -> Result<Option<Found>, ResponseError> {
+async fn one(
+    node: &Node,
+    call: &Call,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+) -> Result<Option<Found>, ResponseError> {
     let topic = node.topic(Uuid::nil(), topic)?;
-    let partition = Node::partition(&topic, asked.partition_index, asked.current_leader_epoch)?;
+    let partition = node.partition(call, &topic, asked.partition_index, asked.current_leader_epoch)?;
     let at = |offset| {
         Ok(Some(Found {
             offset,

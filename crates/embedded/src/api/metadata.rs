@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        MetadataRequest, MetadataResponse, TopicName,
+        BrokerId, MetadataRequest, MetadataResponse, TopicName,
         metadata_request::MetadataRequestTopic,
         metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
     },
@@ -31,11 +31,16 @@ pub(super) async fn answer(node: &Node, call: &Call, request: MetadataRequest) -
         Some(asked) if call.version > 0 || !asked.is_empty() => {
             let mut topics = Vec::with_capacity(asked.len());
             for topic in asked {
-                topics.push(one(node, topic, create).await);
+                topics.push(one(node, call, topic, create).await);
             }
             topics
         }
-        _ => node.topics.all().iter().map(|topic| known(topic)).collect(),
+        _ => node
+            .topics
+            .all()
+            .iter()
+            .map(|topic| known(node, call, topic))
+            .collect(),
     };
     let broker = MetadataResponseBroker::default()
         .with_node_id(NODE)
@@ -48,15 +53,18 @@ pub(super) async fn answer(node: &Node, call: &Call, request: MetadataRequest) -
         .with_topics(topics)
 }
 
-async fn one(node: &Node, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
+async fn one(node: &Node, call: &Call, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
     let Some(name) = asked.name.filter(|_| asked.topic_id.is_nil()) else {
         return match node.topics.with_id(asked.topic_id) {
-            Some(topic) => known(&topic),
+            Some(topic) => known(node, call, &topic),
             None => unknown(None, asked.topic_id, ResponseError::UnknownTopicId),
         };
     };
+    if let Some(error) = call.refuses(&name, None) {
+        return unknown(Some(name), Uuid::nil(), error);
+    }
     match find_or_create(node, &name, create).await {
-        Ok(topic) => known(&topic),
+        Ok(topic) => known(node, call, &topic),
         Err(error) => unknown(Some(name), Uuid::nil(), error),
     }
 }
@@ -86,17 +94,32 @@ fn unknown(name: Option<TopicName>, id: Uuid, error: ResponseError) -> MetadataR
         .with_error_code(error.code())
 }
 
-fn known(topic: &Topic) -> MetadataResponseTopic {
+fn known(node: &Node, call: &Call, topic: &Topic) -> MetadataResponseTopic {
+    let named = Some(TopicName(StrBytes::from_string(topic.name.clone())));
+    if let Some(error) = call.refuses(&topic.name, None) {
+        return unknown(named, topic.id, error);
+    }
     let partitions = topic.partitions.iter().map(|partition| {
-        MetadataResponsePartition::default()
-            .with_partition_index(partition.number)
+        let number = partition.number;
+        let led = MetadataResponsePartition::default()
+            .with_partition_index(number)
             .with_leader_id(NODE)
             .with_leader_epoch(LEADER_EPOCH)
             .with_replica_nodes(vec![NODE])
-            .with_isr_nodes(vec![NODE])
+            .with_isr_nodes(vec![NODE]);
+        let leaderless = node.faults.has_no_leader(&topic.name, number);
+        let error = leaderless.then_some(ResponseError::LeaderNotAvailable);
+        match call.refuses(&topic.name, Some(number)).or(error) {
+            None => led,
+            // Without its leader nobody is in sync.
+            Some(error) => led
+                .with_error_code(error.code())
+                .with_leader_id(BrokerId(-1))
+                .with_isr_nodes(Vec::new()),
+        }
     });
     MetadataResponseTopic::default()
-        .with_name(Some(TopicName(StrBytes::from_string(topic.name.clone()))))
+        .with_name(named)
         .with_topic_id(topic.id)
         .with_partitions(partitions.collect())
 }

@@ -9,6 +9,7 @@ use kafka_protocol::{
     },
 };
 
+use super::Call;
 use crate::{
     groups::machine::Speaker,
     node::Node,
@@ -21,7 +22,7 @@ use crate::{
 /// Bytes of metadata that may go with an offset, as Kafka has it by default.
 const METADATA_BYTES_MAX: usize = 4096;
 
-pub(super) async fn answer(node: &Node, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub(super) async fn answer(node: &Node, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let speaker = Speaker {
         member: &request.member_id,
         instance: request.group_instance_id.as_deref(),
@@ -32,7 +33,7 @@ pub(super) async fn answer(node: &Node, request: OffsetCommitRequest) -> OffsetC
     } else {
         node.groups.check_commit(&request.group_id, speaker)
     };
-    let (results, facts) = sort(node, &request, taken);
+    let (results, facts) = sort(node, call, &request, taken);
     let kept = if facts.is_empty() {
         Ok(())
     } else {
@@ -60,6 +61,7 @@ pub(super) async fn answer(node: &Node, request: OffsetCommitRequest) -> OffsetC
 /// What is refused, partition by partition, and the facts of the rest.
 fn sort(
     node: &Node,
+    call: &Call,
     request: &OffsetCommitRequest,
     taken: Result<(), ResponseError>,
 ) -> (Vec<Result<(), ResponseError>>, Vec<Fact>) {
@@ -71,7 +73,8 @@ fn sort(
             let exists = known
                 .as_ref()
                 .is_some_and(|topic| topic.partition(asked.partition_index).is_some());
-            let result = taken.and_then(|()| check(exists, asked));
+            let broken = call.refuses(&topic.name, Some(asked.partition_index));
+            let result = broken.map_or(taken, Err).and_then(|()| check(exists, asked));
             if result.is_ok() {
                 facts.push(fact(&request.group_id, &topic.name, asked));
             }

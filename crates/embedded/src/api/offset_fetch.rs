@@ -28,12 +28,13 @@ pub(super) fn answer(node: &Node, call: &Call, request: OffsetFetchRequest) -> O
         let topics = look_up(node, &request.group_id, asked)
             .into_iter()
             .map(|(name, partitions)| {
-                let partitions = partitions
-                    .into_iter()
-                    .map(|(number, committed)| one(call, number, committed));
+                let partitions = partitions.into_iter().map(|(number, committed)| {
+                    one(call, number, committed).with_error_code(broken(call, &name, number))
+                });
+                let partitions = partitions.collect();
                 OffsetFetchResponseTopic::default()
                     .with_name(name)
-                    .with_partitions(partitions.collect())
+                    .with_partitions(partitions)
             });
         return OffsetFetchResponse::default().with_topics(topics.collect());
     }
@@ -47,12 +48,13 @@ pub(super) fn answer(node: &Node, call: &Call, request: OffsetFetchRequest) -> O
         let topics = look_up(node, &group.group_id, asked)
             .into_iter()
             .map(|(name, partitions)| {
-                let partitions = partitions
-                    .into_iter()
-                    .map(|(number, committed)| one_of_many(number, committed));
+                let partitions = partitions.into_iter().map(|(number, committed)| {
+                    one_of_many(number, committed).with_error_code(broken(call, &name, number))
+                });
+                let partitions = partitions.collect();
                 OffsetFetchResponseTopics::default()
                     .with_name(name)
-                    .with_partitions(partitions.collect())
+                    .with_partitions(partitions)
             });
         let topics = topics.collect();
         OffsetFetchResponseGroup::default()
@@ -60,6 +62,11 @@ pub(super) fn answer(node: &Node, call: &Call, request: OffsetFetchRequest) -> O
             .with_topics(topics)
     });
     OffsetFetchResponse::default().with_groups(groups.collect())
+}
+
+/// The code by which a fault refuses a partition, 0 when none does.
+fn broken(call: &Call, topic: &str, number: i32) -> i16 {
+    call.refuses(topic, Some(number)).map_or(0, |error| error.code())
 }
 
 type Found = Vec<(TopicName, Vec<(i32, Option<Committed>)>)>;

@@ -43,7 +43,15 @@ pub(super) fn submit(node: &Node, call: &Call, mut request: ProduceRequest) -> P
             let records = data.records.take();
             let checked = match &whole {
                 Some(refusal) => Err(refusal.clone()),
-                None => check(node, call, (&topic.name, topic.topic_id), data, records, now),
+                None => check(
+                    node,
+                    call,
+                    request.acks,
+                    (&topic.name, topic.topic_id),
+                    data,
+                    records,
+                    now,
+                ),
             };
             refused.push(checked.map(|append| appends.push(append)).err());
         }
@@ -79,6 +87,7 @@ fn refuse_whole(request: &ProduceRequest) -> Option<Refusal> {
 fn check(
     node: &Node,
     call: &Call,
+    acks: i16,
     (name, id): (&str, uuid::Uuid),
     data: &PartitionProduceData,
     records: Option<Bytes>,
@@ -93,7 +102,13 @@ fn check(
         _ => node.topics.with_id(id).ok_or(ResponseError::UnknownTopicId),
     };
     let topic = topic.map_err(unknown)?;
-    let partition = Node::partition(&topic, data.index, -1).map_err(unknown)?;
+    let partition = node
+        .partition(call, &topic, data.index, -1)
+        .map_err(|error| Refusal::new(error, "the partition is not there, not led, or broken on order"))?;
+    if acks == -1 && node.faults.is_short_of_replicas(&topic.name, data.index) {
+        let reason = "the partition has too few replicas in sync";
+        return Err(Refusal::new(ResponseError::NotEnoughReplicas, reason));
+    }
     let batch = records.unwrap_or_default();
     let header = batch::check(&batch, &topic.rules(now))?;
     Ok(Append {

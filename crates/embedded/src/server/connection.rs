@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::frame;
 use crate::{
     api::{self, Answer, Refused, Work},
+    faults::Line,
     node::Node,
 };
 
@@ -28,12 +29,28 @@ const WRITE_WAIT: Duration = Duration::from_mins(1);
 const STOP_WAIT: Duration = Duration::from_secs(5);
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Serves one connection until either side closes it.
-pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream, peer: SocketAddr) {
+/// Serves one connection until either side closes it, or a fault does.
+pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream, peer: SocketAddr, mut line: Line) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "small answers may be held back");
     }
-    let (reader, writer) = stream.into_split();
+    let (mut reader, mut writer) = stream.into_split();
+    let mut other = line.clone();
+    tokio::select! {
+        // What was ordered goes before what came in after it.
+        biased;
+        () = line.closed() => return,
+        () = other.silenced() => {}
+        () = work(node, &mut reader, &mut writer, peer) => return,
+    }
+    // Both halves are kept and nothing is done with them: to its peer the connection is there and says nothing.
+    tokio::select! {
+        () = line.closed() => {}
+        () = node.stopping.cancelled() => {}
+    }
+}
+
+async fn work(node: &Arc<Node>, reader: &mut OwnedReadHalf, writer: &mut OwnedWriteHalf, peer: SocketAddr) {
     let closed = node.stopping.child_token();
     let in_flight = usize::try_from(node.config.limits.in_flight).unwrap_or(1);
     let (work, queue) = mpsc::channel(in_flight);
@@ -60,7 +77,11 @@ pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream, peer: SocketAddr)
     }
 }
 
-async fn read(node: &Arc<Node>, reader: OwnedReadHalf, work: &mpsc::Sender<Work>) -> Result<(), Refused> {
+async fn read(
+    node: &Arc<Node>,
+    reader: &mut OwnedReadHalf,
+    work: &mpsc::Sender<Work>,
+) -> Result<(), Refused> {
     let limits = node.config.limits;
     let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, reader);
     loop {
@@ -69,7 +90,11 @@ async fn read(node: &Arc<Node>, reader: OwnedReadHalf, work: &mpsc::Sender<Work>
             Err(_) => return Ok(()),
         };
         match frame::read(&mut reader, limits.request_bytes, &node.request_bytes).await {
-            Ok(Some(frame)) => place.send(api::accept(node, frame)?),
+            Ok(Some(frame)) => {
+                let asked = api::check(node, frame)?;
+                asked.hold(node).await;
+                place.send(api::accept(node, asked)?);
+            }
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(error) => return Err(Refused::Frame(error)),
@@ -79,7 +104,7 @@ async fn read(node: &Arc<Node>, reader: OwnedReadHalf, work: &mpsc::Sender<Work>
 
 async fn write(
     node: &Arc<Node>,
-    mut writer: OwnedWriteHalf,
+    writer: &mut OwnedWriteHalf,
     mut queue: mpsc::Receiver<Work>,
     closed: &CancellationToken,
 ) -> io::Result<()> {

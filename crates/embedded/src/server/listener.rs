@@ -33,9 +33,12 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, tasks: TaskTra
             tracing::warn!(%peer, limit = node.config.limits.connections, "too many connections; this one is closed");
             continue;
         };
+        let Some(line) = node.faults.lines.take() else {
+            continue;
+        };
         let node = Arc::clone(&node);
         tasks.spawn(async move {
-            connection::serve(&node, stream, peer).await;
+            connection::serve(&node, stream, peer, line).await;
             drop(place);
         });
     }

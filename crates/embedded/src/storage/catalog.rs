@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     checkpoint::sync_directory,
+    disk::Disk,
     journal::Journal,
     log,
     partition::Partition,
@@ -68,6 +69,7 @@ pub(super) struct Catalog {
     /// The next producer id, and the end of those set aside.
     producer_ids: (i64, i64),
     directory: PathBuf,
+    disk: Arc<Disk>,
 }
 
 #[derive(Debug, Default)]
@@ -122,12 +124,12 @@ impl State {
 
 impl Catalog {
     /// Reads the journal of a data directory and removes what was left of deleted topics.
-    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
+    pub(super) fn open(directory: &Path, disk: Arc<Disk>) -> Result<Self, Error> {
         let path = directory.join("catalog.journal");
         let topics = directory.join("topics");
         let mut state = State::default();
         let absent = !path.exists();
-        let mut journal = Journal::open(&path, |fact| state.take_in(fact))?;
+        let mut journal = Journal::open(&path, Arc::clone(&disk), |fact| state.take_in(fact))?;
         if state.cluster.is_empty() {
             if absent && has_entries(&topics)? {
                 let reason = "it is missing while there are topics".into();
@@ -151,6 +153,7 @@ impl Catalog {
             state,
             producer_ids,
             directory: topics,
+            disk,
         };
         catalog.clear_away()?;
         Ok(catalog)
@@ -234,6 +237,7 @@ impl Catalog {
         count: i32,
         given: Given,
     ) -> io::Result<Arc<Topic>> {
+        self.disk.check_space()?;
         let mut partitions = Vec::new();
         for number in 0..count {
             let directory = path.join(number.to_string());

@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::checkpoint::{replace_file, sync_directory};
+use super::{
+    checkpoint::{replace_file, sync_directory},
+    disk::Disk,
+};
 use crate::Error;
 
 /// Bytes of a frame before its body.
@@ -26,6 +29,7 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 pub(super) struct Journal<Fact> {
     path: PathBuf,
     file: Arc<File>,
+    disk: Arc<Disk>,
     durable: u64,
     written: u64,
     /// Bytes after it was last written anew.
@@ -37,7 +41,7 @@ pub(super) struct Journal<Fact> {
 
 impl<Fact: Serialize + DeserializeOwned> Journal<Fact> {
     /// Opens the journal, creating it if it is absent, and hands every fact to `replay`, oldest first.
-    pub(super) fn open(path: &Path, mut replay: impl FnMut(Fact)) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, disk: Arc<Disk>, mut replay: impl FnMut(Fact)) -> Result<Self, Error> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -53,10 +57,10 @@ impl<Fact: Serialize + DeserializeOwned> Journal<Fact> {
         if end < bytes.len() {
             check_torn(path, &bytes, end)?;
         }
-        Self::at(path, end as u64).map_err(Error::io("open", path))
+        Self::at(path, disk, end as u64).map_err(Error::io("open", path))
     }
 
-    fn at(path: &Path, end: u64) -> io::Result<Self> {
+    fn at(path: &Path, disk: Arc<Disk>, end: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -71,6 +75,7 @@ impl<Fact: Serialize + DeserializeOwned> Journal<Fact> {
         Ok(Self {
             path: path.into(),
             file,
+            disk,
             durable: end,
             written: end,
             compact: 0,
@@ -84,6 +89,7 @@ impl<Fact: Serialize + DeserializeOwned> Journal<Fact> {
         if self.broken {
             self.cut()?;
         }
+        self.disk.check_space()?;
         let body = serde_json::to_vec(facts)?;
         let frame = frame(&body)?;
         self.broken = true;
@@ -105,7 +111,7 @@ impl<Fact: Serialize + DeserializeOwned> Journal<Fact> {
 
     /// Writes facts and waits until they are durable.
     pub(super) fn append(&mut self, facts: &[Fact]) -> io::Result<()> {
-        let result = self.write(facts).and_then(|()| self.file.sync_data());
+        let result = self.write(facts).and_then(|()| self.disk.sync(&self.file));
         self.settle(result.is_ok());
         result
     }
@@ -117,9 +123,10 @@ impl<Fact: Serialize + DeserializeOwned> Journal<Fact> {
 
     /// Replaces the file by one with these facts alone.
     pub(super) fn rewrite(&mut self, facts: &[Fact]) -> io::Result<()> {
+        self.disk.check_space()?;
         let frame = frame(&serde_json::to_vec(facts)?)?;
         replace_file(&self.path, &frame)?;
-        *self = Self::at(&self.path, frame.len() as u64)?;
+        *self = Self::at(&self.path, Arc::clone(&self.disk), frame.len() as u64)?;
         self.compact = self.durable;
         Ok(())
     }

@@ -125,6 +125,11 @@ impl Log {
         self.producers.expire(now_ms, expiration_ms);
     }
 
+    /// Forgets every producer, as when their snapshot is lost.
+    pub(super) fn forget_producers(&mut self) {
+        self.producers = Producers::default();
+    }
+
     /// Whether the segment is as large as it should become.
     pub(super) fn is_full(&self, segment_bytes: u32) -> bool {
         self.durable.bytes >= segment_bytes

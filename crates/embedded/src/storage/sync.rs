@@ -2,27 +2,35 @@
 
 use std::{fs::File, io, sync::Arc, sync::mpsc, thread};
 
+use super::disk::Disk;
+
 /// Threads beside the caller's own.
 const WORKERS: usize = 3;
 
 /// Waits until files are on disk.
 #[derive(Debug)]
 pub(crate) struct Syncer {
+    disk: Arc<Disk>,
     workers: Vec<mpsc::Sender<Task>>,
 }
 
 struct Task {
     number: usize,
     file: Arc<File>,
+    disk: Arc<Disk>,
     done: mpsc::Sender<(usize, io::Result<()>)>,
 }
 
 impl Syncer {
     /// # Errors
     /// The operating system gave no thread.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(disk: Arc<Disk>) -> io::Result<Self> {
         let workers = (0..WORKERS).map(|_| start_worker()).collect::<io::Result<_>>()?;
-        Ok(Self { workers })
+        Ok(Self { disk, workers })
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Syncs the data of every file; the answers are in the order of `files`.
@@ -37,6 +45,7 @@ impl Syncer {
             let task = Task {
                 number,
                 file: Arc::clone(file),
+                disk: Arc::clone(&self.disk),
                 done: done.clone(),
             };
             let own = match turn.checked_sub(1).and_then(|worker| self.workers.get(worker)) {
@@ -60,7 +69,7 @@ impl Syncer {
 impl Task {
     fn run(self) {
         // Nobody to tell means that the round was given up, which nothing but the end of the thread does.
-        drop(self.done.send((self.number, self.file.sync_data())));
+        drop(self.done.send((self.number, self.disk.sync(&self.file))));
     }
 }
 

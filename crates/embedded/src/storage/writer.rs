@@ -17,6 +17,7 @@ use super::{
     batch::Refusal,
     catalog::Catalog,
     directory::Directory,
+    disk::Disk,
     journal::Journal,
     offsets::{Fact, Offsets},
     partition::{Bounds, Partition, held},
@@ -58,6 +59,11 @@ pub(crate) enum Job {
         before: i64,
         answer: oneshot::Sender<Result<i64, Refusal>>,
     },
+    /// Forgets every producer of a partition.
+    ForgetProducers {
+        partition: Arc<Partition>,
+        answer: oneshot::Sender<io::Result<()>>,
+    },
     ProducerId {
         answer: oneshot::Sender<io::Result<i64>>,
     },
@@ -75,12 +81,12 @@ pub(crate) struct Opened {
 }
 
 /// Opens everything in the data directory and starts the thread. Blocks while logs are recovered.
-pub(crate) fn start(config: &Config) -> Result<Opened, Error> {
+pub(crate) fn start(config: &Config, disk: Arc<Disk>) -> Result<Opened, Error> {
     let directory = Directory::take(&config.data_dir)?;
-    let catalog = Catalog::open(directory.path())?;
+    let catalog = Catalog::open(directory.path(), Arc::clone(&disk))?;
     let offsets = Arc::new(Offsets::default());
     let path = directory.path().join("offsets.journal");
-    let commits = Journal::open(&path, |fact| offsets.take_in(fact))?;
+    let commits = Journal::open(&path, Arc::clone(&disk), |fact| offsets.take_in(fact))?;
     let topics = Arc::new(Topics::default());
     for topic in catalog.open_topics()? {
         topics.put(topic);
@@ -89,7 +95,7 @@ pub(crate) fn start(config: &Config) -> Result<Opened, Error> {
     let cluster = catalog.cluster().to_owned();
     let expiration_ms = i64::try_from(config.producer_id_expiration.as_millis()).unwrap_or(i64::MAX);
     let writer = Writer {
-        syncer: Syncer::start().map_err(Error::io("start a thread for", directory.path()))?,
+        syncer: Syncer::start(disk).map_err(Error::io("start a thread for", directory.path()))?,
         catalog,
         commits,
         offsets: Arc::clone(&offsets),
@@ -239,6 +245,10 @@ impl Writer {
                 answer,
             } => {
                 drop(answer.send(self.delete_records(&partition, before)));
+            }
+            Job::ForgetProducers { partition, answer } => {
+                held(&partition.log).forget_producers();
+                drop(answer.send(Ok(())));
             }
             Job::ProducerId { answer } => drop(answer.send(self.catalog.producer_id())),
             Job::Append { .. } | Job::Commit { .. } | Job::Stop => {}

@@ -26,6 +26,7 @@ pub(crate) const WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     stream: TcpStream,
     correlation: i32,
+    name: &'static str,
 }
 
 pub(crate) fn text(value: &str) -> StrBytes {
@@ -48,7 +49,19 @@ impl Client {
         Ok(Self {
             stream,
             correlation: 0,
+            name: "test",
         })
+    }
+
+    /// The same connection under another client id.
+    pub(crate) fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// How long to wait for an answer.
+    pub(crate) fn wait(&self, wait: Duration) {
+        self.stream.set_read_timeout(Some(wait)).unwrap();
     }
 
     pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
@@ -66,7 +79,7 @@ impl Client {
             .with_request_api_key(R::KEY)
             .with_request_api_version(version)
             .with_correlation_id(self.correlation)
-            .with_client_id(Some(text("test")));
+            .with_client_id(Some(text(self.name)));
         let mut bytes = BytesMut::new();
         header.encode(&mut bytes, R::header_version(version)).unwrap();
         request.encode(&mut bytes, version).unwrap();

@@ -10,6 +10,7 @@
 
 mod client;
 mod crash;
+mod faults;
 mod fetch;
 mod group;
 mod hostile;

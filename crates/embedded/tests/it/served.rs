@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use evenkeel_embedded::{Broker, Config};
+use evenkeel_embedded::{Broker, Config, faults::Faults};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -48,6 +48,15 @@ impl Served {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    pub(crate) fn faults(&self) -> Faults {
+        self.broker.as_ref().unwrap().faults()
+    }
+
+    /// Runs something on the broker's runtime.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     pub(crate) fn stop(&mut self) {
