@@ -25,6 +25,8 @@ fn main() -> ExitCode {
             std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()),
         )
         .with_env_filter(log_filter())
+        // A log on a full disk must not end the program that keeps events safe.
+        .log_internal_errors(false)
         .init();
     exit::code(commands::run(arguments))
 }

@@ -257,7 +257,7 @@ impl Engine {
             Done::Lettered { line, letter, at } => self.lettered(line, letter, at),
             Done::Producer(result) => self.producer_given(result),
             Done::ProducerAgain => self.ask_producer(),
-            Done::Expiry(expiry) => self.settings.producer_expiry = expiry,
+            Done::Expiry(expiry) => self.expiry_known(expiry),
             Done::Topic { topic, result } => self.topic_found(topic, result),
             Done::TopicAgain { topic } => self.look_up(topic),
             Done::TopicCreated { topic, result } => self.topic_created(topic, result),
@@ -281,6 +281,14 @@ impl Engine {
             }
             Done::Expiry(cluster.producer_expiry().await)
         }));
+    }
+
+    /// What was trusted for a moment before is trusted for as long as this cluster remembers.
+    fn expiry_known(&mut self, expiry: Duration) {
+        self.settings.producer_expiry = expiry;
+        for line in self.lines.values_mut() {
+            line.machine.set_producer_expiry(expiry);
+        }
     }
 
     /// What the machines said to callers.

@@ -53,6 +53,8 @@ impl Line {
 #[derive(Debug, Default)]
 pub(super) struct Appends {
     unknown: Option<u64>,
+    /// The store has refused, and that was said: on a full disk a line for each event would be the next flood.
+    is_refusing: bool,
 }
 
 impl Line {
@@ -68,9 +70,16 @@ impl Appends {
     pub(super) fn result(&mut self, append: u64, result: Result<u64, Error>) -> StoreResult {
         let was_unknown = self.unknown == Some(append);
         match result {
-            Ok(position) => StoreResult::Durable { position },
+            Ok(position) => {
+                if std::mem::take(&mut self.is_refusing) {
+                    tracing::warn!("the standby store takes events again");
+                }
+                StoreResult::Durable { position }
+            }
             Err(error) => {
-                tracing::warn!(%error, "the standby store did not take events");
+                if !std::mem::replace(&mut self.is_refusing, true) {
+                    tracing::warn!(%error, "the standby store does not take events");
+                }
                 let is_unknown = was_unknown || error.may_have_been_made();
                 self.unknown = is_unknown.then_some(append);
                 if is_unknown {

@@ -116,6 +116,11 @@ impl<P: Payload> Partition<P> {
         }
     }
 
+    /// Says how long brokers remember a producer that writes nothing, once they have said it.
+    pub fn set_producer_expiry(&mut self, expiry: Duration) {
+        self.settings.producer_expiry = expiry;
+    }
+
     /// Takes in what happened and pushes what is to be done onto `orders`.
     pub fn handle(&mut self, now: Now, input: Input<P>, orders: &mut Vec<Order<P>>) {
         match input {
