@@ -9,3 +9,7 @@ demo *arguments:
 # Apache Kafka on free ports; prints where, and the folder that `scripts/kafka/stop` takes.
 kafka *arguments:
     scripts/kafka/start {{arguments}}
+
+# The fault scenarios with many seeds; `just soak 100` for longer.
+soak seeds="20":
+    scripts/reliability --seeds {{seeds}}

@@ -175,6 +175,7 @@ impl Options {
             cluster,
             control,
             attach: self.attach,
+            within: scenario.breaks_within(),
             prefix: format!("evenkeel-verify-{:08x}-", u32::from_be_bytes(random)),
         })
     }

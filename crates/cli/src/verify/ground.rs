@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use evenkeel_broker::admin::NewTopic;
 use evenkeel_broker::config::Kafka;
 use evenkeel_broker::{Cluster, Leader};
+use evenkeel_embedded::faults::{Fault, Requests};
 use evenkeel_embedded::proxy::{Api, Proxy};
 use evenkeel_event::clock::SystemClock;
 use evenkeel_event::{TopicName, TopicPartition};
@@ -49,6 +50,8 @@ pub(super) struct Ground {
 /// What can be done to nodes.
 enum Power {
     Embedded(Box<Embedded>),
+    /// The embedded broker in this process, to be broken from within.
+    Within(evenkeel_embedded::Broker),
     Controlled(Control),
     None,
 }
@@ -75,6 +78,8 @@ pub(super) struct Site<'run> {
     pub(super) control: Option<Control>,
     /// No proxy: somebody else breaks things.
     pub(super) attach: bool,
+    /// The embedded broker is broken from within.
+    pub(super) within: bool,
     /// Names topics.
     pub(super) prefix: String,
 }
@@ -84,6 +89,17 @@ impl Ground {
         let (power, kafka) = match (site.cluster, site.control) {
             (Some(kafka), Some(control)) => (Power::Controlled(control), kafka),
             (Some(kafka), None) => (Power::None, kafka),
+            (None, _) if site.within => {
+                let mut config = evenkeel_embedded::Config::new(site.directory.join("broker"));
+                config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+                if workload.producer_expiry > 0.0 {
+                    config.producer_id_expiration = Duration::from_secs_f64(workload.producer_expiry);
+                }
+                let started = evenkeel_embedded::start(config).await;
+                let broker = started.context("the embedded broker did not start")?;
+                let kafka = Kafka::at(broker.address().to_string());
+                (Power::Within(broker), kafka)
+            }
             (None, _) => {
                 let embedded = Embedded::start(&site.directory.join("broker")).await?;
                 let kafka = Kafka::at(embedded.address.to_string());
@@ -215,6 +231,13 @@ impl Ground {
                 self.direct.delete_topic(&self.topic).await?;
                 self.create_topic().await?;
             }
+            Doing::AnswerWith(_)
+            | Doing::TakeLeader(_)
+            | Doing::TakeReplicas
+            | Doing::ForgetProducers
+            | Doing::FillBrokersDisk
+            | Doing::SlowBrokersDisk(_)
+            | Doing::MendBroker => self.break_within(what).await?,
             Doing::StopRegistry => self.registry.stop(),
             Doing::StartRegistry => self.registry.start().await?,
             Doing::KillPublishers
@@ -258,7 +281,7 @@ impl Ground {
         match &mut self.power {
             Power::Embedded(embedded) => embedded.child.kill().await.context("the broker cannot be killed"),
             Power::Controlled(control) => control.kill(&nodes).await,
-            Power::None => bail!("no command is known that kills a node"),
+            Power::Within(_) | Power::None => bail!("no command is known that kills a node"),
         }
     }
 
@@ -268,7 +291,7 @@ impl Ground {
         match &mut self.power {
             Power::Embedded(embedded) => embedded.signal("STOP").await,
             Power::Controlled(control) => control.pause(&nodes).await,
-            Power::None => bail!("no command is known that pauses a node"),
+            Power::Within(_) | Power::None => bail!("no command is known that pauses a node"),
         }
     }
 
@@ -276,7 +299,7 @@ impl Ground {
         match &mut self.power {
             Power::Embedded(embedded) => embedded.restart().await,
             Power::Controlled(control) => control.start().await,
-            Power::None => bail!("no command is known that starts a node"),
+            Power::Within(_) | Power::None => bail!("no command is known that starts a node"),
         }
     }
 
@@ -284,7 +307,7 @@ impl Ground {
         match &mut self.power {
             Power::Embedded(embedded) => embedded.signal("CONT").await,
             Power::Controlled(control) => control.resume().await,
-            Power::None => bail!("no command is known that lets a node go on"),
+            Power::Within(_) | Power::None => bail!("no command is known that lets a node go on"),
         }
     }
 
@@ -308,16 +331,49 @@ impl Ground {
         Ok(())
     }
 
+    async fn break_within(&self, what: &Doing) -> Result<()> {
+        let Power::Within(broker) = &self.power else {
+            bail!("only the embedded broker can be broken from within");
+        };
+        let (faults, topic) = (broker.faults(), self.topic.as_str());
+        match what {
+            Doing::AnswerWith(code) => {
+                drop(faults.inject(Requests::of(Api::PRODUCE).about(topic), Fault::Error(*code)));
+            }
+            Doing::TakeLeader(partition) => faults.take_leader(topic, *partition, true),
+            Doing::TakeReplicas => {
+                for partition in 0..self.workload.partitions {
+                    faults.take_replicas(topic, partition, true);
+                }
+            }
+            Doing::ForgetProducers => {
+                for partition in 0..self.workload.partitions {
+                    faults.forget_producers(topic, partition).await;
+                }
+            }
+            Doing::FillBrokersDisk => faults.fill_disk(true),
+            Doing::SlowBrokersDisk(millis) => faults.slow_disk(Duration::from_millis(*millis)),
+            _ => faults.clear(),
+        }
+        Ok(())
+    }
+
     /// Mends whatever is still broken, so that a run that was broken off leaves nothing behind.
     pub(super) async fn mend(&mut self) -> Result<()> {
         if let Some(proxy) = &self.proxy {
             proxy.restore().await;
         }
-        if let Power::Controlled(control) = &mut self.power {
-            control.resume().await?;
-            control.start().await?;
+        match &mut self.power {
+            Power::Controlled(control) => {
+                control.resume().await?;
+                control.start().await
+            }
+            Power::Within(broker) => {
+                broker.faults().clear();
+                Ok(())
+            }
+            Power::Embedded(_) | Power::None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -100,6 +100,8 @@ impl<'run> Judge<'run> {
             Err(_) => {}
         }
         self.compare(&lettered);
+        // What is still parked is not lost; the report says how much that is.
+        self.findings.lost = self.findings.lost.saturating_sub(self.ledger.parked_now());
         Ok(self.findings)
     }
 

@@ -73,6 +73,8 @@ pub(super) struct Workload {
     pub(super) kill_every: f64,
     /// Settings of the topic.
     pub(super) settings: std::collections::BTreeMap<String, String>,
+    /// Seconds after which the embedded broker forgets a producer that writes nothing; 0 for a day. It is broken from within.
+    pub(super) producer_expiry: f64,
     /// The broker can lose what it acknowledged in this scenario: such losses are counted apart.
     pub(super) broker_may_lose: bool,
     /// The standby store can refuse in this scenario: refusals are counted, and none of those events may land.
@@ -97,6 +99,7 @@ impl Default for Workload {
             failpoints: Vec::new(),
             kill_every: 0.0,
             settings: std::collections::BTreeMap::new(),
+            producer_expiry: 0.0,
             broker_may_lose: false,
             may_refuse: false,
             may_mark: false,
@@ -171,6 +174,20 @@ pub(super) enum Doing {
     AddPartitions(i32),
     /// Deletes the topic and creates it again.
     RecreateTopic,
+    /// The embedded broker answers everything that is produced to the topic with this error code, and does not append it.
+    AnswerWith(i16),
+    /// The embedded broker takes the leader from this partition.
+    TakeLeader(i32),
+    /// The embedded broker has too few replicas in sync for the topic.
+    TakeReplicas,
+    /// The embedded broker forgets every producer of the topic.
+    ForgetProducers,
+    /// The embedded broker's disk is full.
+    FillBrokersDisk,
+    /// The embedded broker's disk takes so many milliseconds longer.
+    SlowBrokersDisk(u64),
+    /// Ends what is broken in the embedded broker.
+    MendBroker,
     /// Stops the registry.
     StopRegistry,
     /// Starts it again.
@@ -233,6 +250,12 @@ impl Scenario {
 
     fn check(&self) -> Result<()> {
         self.workload.check()?;
+        if self.breaks_within() && self.needs_control() {
+            bail!("the embedded broker is either killed or broken from within, not both");
+        }
+        if self.breaks_within() && self.places != [Place::Embedded] {
+            bail!("only the embedded broker can be broken from within: places must be [\"embedded\"]");
+        }
         for act in &self.acts {
             if !(act.at.is_finite() && act.at >= 0.0 && act.every.is_finite() && act.every >= 0.0) {
                 bail!("an act's times are seconds from 0 on");
@@ -250,6 +273,22 @@ impl Scenario {
         for act in &mut self.acts {
             act.at *= factor;
         }
+    }
+
+    /// True when it breaks the embedded broker from within.
+    pub(super) fn breaks_within(&self) -> bool {
+        let is_within = |act: &Act| {
+            matches!(
+                act.what,
+                Doing::AnswerWith(_)
+                    | Doing::TakeLeader(_)
+                    | Doing::TakeReplicas
+                    | Doing::ForgetProducers
+                    | Doing::FillBrokersDisk
+                    | Doing::SlowBrokersDisk(_)
+            )
+        };
+        self.workload.producer_expiry > 0.0 || self.acts.iter().any(is_within)
     }
 
     /// True when it does something to nodes of the cluster.
@@ -299,8 +338,13 @@ impl Workload {
                 self.seconds
             );
         }
-        if !(0.0..=86_400.0).contains(&self.kill_every) {
-            bail!("kill_every is {}; it must be 0 to 86400", self.kill_every);
+        for (name, seconds) in [
+            ("kill_every", self.kill_every),
+            ("producer_expiry", self.producer_expiry),
+        ] {
+            if !(0.0..=86_400.0).contains(&seconds) {
+                bail!("{name} is {seconds}; it must be 0 to 86400");
+            }
         }
         self.points().map(drop)
     }

@@ -13,6 +13,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
         "answers-lost-and-killed",
         include_str!("scenarios/answers-lost-and-killed.toml"),
     ),
+    (
+        "answers-lost-then-refused",
+        include_str!("scenarios/answers-lost-then-refused.toml"),
+    ),
     ("kill-publisher", include_str!("scenarios/kill-publisher.toml")),
     (
         "kill-at-each-step",
@@ -33,7 +37,29 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("pause-followers", include_str!("scenarios/pause-followers.toml")),
     ("elections", include_str!("scenarios/elections.toml")),
     ("leaderless", include_str!("scenarios/leaderless.toml")),
+    ("leader-taken", include_str!("scenarios/leader-taken.toml")),
     ("too-few-in-sync", include_str!("scenarios/too-few-in-sync.toml")),
+    (
+        "too-few-replicas",
+        include_str!("scenarios/too-few-replicas.toml"),
+    ),
+    ("access-revoked", include_str!("scenarios/access-revoked.toml")),
+    (
+        "producers-forgotten",
+        include_str!("scenarios/producers-forgotten.toml"),
+    ),
+    (
+        "producers-forgotten-and-killed",
+        include_str!("scenarios/producers-forgotten-and-killed.toml"),
+    ),
+    (
+        "brokers-disk-full",
+        include_str!("scenarios/brokers-disk-full.toml"),
+    ),
+    (
+        "brokers-disk-slow",
+        include_str!("scenarios/brokers-disk-slow.toml"),
+    ),
     ("topic-recreated", include_str!("scenarios/topic-recreated.toml")),
     ("more-partitions", include_str!("scenarios/more-partitions.toml")),
     ("oversize", include_str!("scenarios/oversize.toml")),

@@ -12,3 +12,4 @@ mod documented;
 mod letters;
 mod platform;
 mod refusals;
+mod verify;

@@ -1,0 +1,77 @@
+//! `evenkeel verify` as its users run it; `scripts/reliability` plays every scenario.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::platform::{command, run};
+
+#[test]
+fn an_outage_breaks_no_promise_and_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut verify = command(directory.path());
+    verify.args([
+        "verify",
+        "--scenario",
+        "outage",
+        "--stretch",
+        "0.3",
+        "--seed",
+        "5",
+        "-o",
+        "json",
+    ]);
+    let ended = run(verify, "").with(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap();
+    assert!(
+        number("/events/published") > 100 && number("/events/parked") > 100,
+        "{report}"
+    );
+    assert_eq!(number("/findings/lost"), 0);
+    assert_eq!(number("/seed"), 5);
+    assert!(report["drain_ms"].is_u64(), "{report}");
+    assert!(ended.stderr.contains("every promise held"), "{}", ended.stderr);
+}
+
+/// A workload that promises more than a full store can hold.
+#[test]
+fn a_broken_promise_ends_with_100_and_says_how_to_play_it_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = directory.path().join("too-much.toml");
+    let text = "promise = 'Every event is accepted.'\n[workload]\nseconds = 4\nbytes = 4000\nrate = 2000\n\
+                standby_bytes_max = 8388608\n[[act]]\nat = 0.5\ndo = 'cut'\n";
+    fs::write(&scenario, text).unwrap();
+    let mut verify = command(directory.path());
+    verify
+        .args(["verify", "--seed", "5", "--scenario"])
+        .arg(&scenario);
+    let ended = run(verify, "").with(100);
+    assert!(ended.stderr.contains("events were refused"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--seed 5"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("it is full"), "{}", ended.stdout);
+}
+
+#[test]
+fn what_cannot_be_played_is_refused_with_the_fix() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, expected) in [
+        (
+            &["--scenario", "nothing"][..],
+            "there is no scenario \"nothing\"; there are calm",
+        ),
+        (&["--scenario", "none.toml"], "none.toml cannot be read"),
+        (&["--scenario", "elections"], "--broker"),
+        (
+            &["--scenario", "kill-broker", "--broker", "127.0.0.1:1"],
+            "--control",
+        ),
+        (&["--rate", "0"], "rate is 0; it must be 1 to"),
+        (&["--scenario", "calm", "--broker", "127.0.0.1:1"], "127.0.0.1:1"),
+    ] {
+        let mut verify = command(directory.path());
+        verify.arg("verify").args(arguments);
+        let ended = run(verify, "").with(1);
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+}
