@@ -1,6 +1,8 @@
 //! Requests: checked, decoded, answered. One file for each.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_records;
@@ -19,6 +21,7 @@ mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod produce;
 mod refusal;
@@ -31,7 +34,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+        AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest, OffsetDeleteRequest, DeleteGroupsRequest, DeleteRecordsRequest,
         DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
         FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
         LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
@@ -331,6 +334,17 @@ async fn answer_body(
         ApiKey::DeleteTopics => {
             encode::<DeleteTopicsRequest>(call, &delete_topics::answer(node, call, read(call, body)?).await)
         }
+        ApiKey::CreatePartitions => encode::<CreatePartitionsRequest>(
+            call,
+            &create_partitions::answer(node, call, read(call, body)?).await,
+        ),
+        ApiKey::AlterConfigs => {
+            encode::<AlterConfigsRequest>(call, &alter_configs::replace(node, read(call, body)?).await)
+        }
+        ApiKey::IncrementalAlterConfigs => encode::<IncrementalAlterConfigsRequest>(
+            call,
+            &alter_configs::edit(node, read(call, body)?).await,
+        ),
         ApiKey::DeleteRecords => {
             encode::<DeleteRecordsRequest>(call, &delete_records::answer(node, call, read(call, body)?).await)
         }
@@ -387,6 +401,9 @@ async fn answer_group(
         }
         ApiKey::OffsetFetch => {
             encode::<OffsetFetchRequest>(call, &offset_fetch::answer(node, call, read(call, body)?))
+        }
+        ApiKey::OffsetDelete => {
+            encode::<OffsetDeleteRequest>(call, &offset_delete::answer(node, read(call, body)?).await)
         }
         ApiKey::ListGroups => {
             encode::<ListGroupsRequest>(call, &list_groups::answer(node, &read(call, body)?))

@@ -20,6 +20,7 @@ use crate::{
         disk::Disk,
         offsets::Offsets,
         partition::Partition,
+        topic_change::Change,
         topic_config::Given,
         topics::{Topic, Topics},
         writer::Job,
@@ -116,12 +117,7 @@ impl Node {
         partitions: i32,
         given: Given,
     ) -> Result<Arc<Topic>, Refusal> {
-        let most = usize::try_from(self.config.limits.partitions).unwrap_or(usize::MAX);
-        let asked = usize::try_from(partitions).unwrap_or(0);
-        if self.topics.partitions().saturating_add(asked) > most {
-            let reason = format!("the broker's limit is {most} partitions of all topics together");
-            return Err(Refusal::new(ResponseError::PolicyViolation, reason));
-        }
+        self.check_room(partitions)?;
         let name = name.to_owned();
         let created = self
             .ask(|answer| Job::CreateTopic {
@@ -132,6 +128,43 @@ impl Node {
             })
             .await;
         created.unwrap_or_else(|| Err(stopping()))
+    }
+
+    /// Changes a topic, or says whether it could be, within the limit on partitions.
+    pub(crate) async fn change_topic(
+        &self,
+        name: &str,
+        change: Change,
+        dry: bool,
+    ) -> Result<Arc<Topic>, Refusal> {
+        let Some(topic) = self.topics.named(name) else {
+            let reason = format!("there is no topic {name}");
+            return Err(Refusal::new(ResponseError::UnknownTopicOrPartition, reason));
+        };
+        if let Change::Partitions(count) = change {
+            let present = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            self.check_room(count.saturating_sub(present))?;
+        }
+        let topic = topic.id;
+        let changed = self
+            .ask(|answer| Job::ChangeTopic {
+                topic,
+                change,
+                dry,
+                answer,
+            })
+            .await;
+        changed.unwrap_or_else(|| Err(stopping()))
+    }
+
+    fn check_room(&self, partitions: i32) -> Result<(), Refusal> {
+        let most = usize::try_from(self.config.limits.partitions).unwrap_or(usize::MAX);
+        let asked = usize::try_from(partitions).unwrap_or(0);
+        if self.topics.partitions().saturating_add(asked) > most {
+            let reason = format!("the broker's limit is {most} partitions of all topics together");
+            return Err(Refusal::new(ResponseError::PolicyViolation, reason));
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod producers;
 mod recovery;
 mod segment;
 mod sync;
+pub(crate) mod topic_change;
 pub(crate) mod topic_config;
 pub(crate) mod topics;
 pub(crate) mod writer;

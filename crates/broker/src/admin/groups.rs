@@ -1,5 +1,7 @@
 //! Consumer groups as the cluster sees them.
 
+use evenkeel_event::TopicPartition;
+use evenkeel_flow::membership::Assignment;
 use kafka_protocol::messages::{DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest};
 use kafka_protocol::protocol::StrBytes;
 
@@ -41,6 +43,15 @@ pub struct Member {
     pub client_id: String,
     /// Where it connects from.
     pub host: String,
+    /// The partitions that it reads, in order; empty while the group rebalances and for groups that are not of consumers.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// What a member's assignment says; members of other kinds of groups may have written anything there.
+fn partitions(assignment: &[u8]) -> Vec<TopicPartition> {
+    let mut partitions = Assignment::decode(assignment).unwrap_or_default().partitions;
+    partitions.sort();
+    partitions
 }
 
 impl Cluster {
@@ -103,6 +114,7 @@ impl Cluster {
             instance: member.group_instance_id.map(|instance| instance.to_string()),
             client_id: member.client_id.to_string(),
             host: member.client_host.to_string(),
+            partitions: partitions(&member.member_assignment),
         });
         Ok(Group {
             id: group.group_id.to_string(),

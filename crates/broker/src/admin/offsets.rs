@@ -5,6 +5,9 @@ use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::cluster::Cluster;
@@ -130,6 +133,37 @@ impl Cluster {
             for partition in topic.partitions {
                 let subject = format!("group {group}, {}-{}", topic.name.0, partition.partition_index);
                 Error::check(partition.error_code, "OffsetCommit", subject, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes single offsets of a group (KIP-496), of topics that none of its members reads.
+    ///
+    /// # Errors
+    /// 69 when there is no such group, 86 when a member reads the topic; else why the coordinator refused.
+    pub async fn delete_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), Error> {
+        self.settled(|| self.delete_offsets_once(group, partitions)).await
+    }
+
+    async fn delete_offsets_once(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let coordinator = self.coordinator(group).await?;
+        let topics = partitions.iter().map(|partition| {
+            let number = OffsetDeleteRequestPartition::default().with_partition_index(partition.partition);
+            OffsetDeleteRequestTopic::default()
+                .with_name(StrBytes::from_string(partition.topic.to_string()).into())
+                .with_partitions(vec![number])
+        });
+        let request = OffsetDeleteRequest::default()
+            .with_group_id(StrBytes::from_string(group.to_owned()).into())
+            .with_topics(topics.collect());
+        let response = self.ask_node(coordinator, &request).await?;
+        let subject = format!("group {group}");
+        Error::check(response.error_code, "OffsetDelete", subject, None)?;
+        for topic in response.topics {
+            for partition in topic.partitions {
+                let subject = format!("group {group}, {}-{}", topic.name.0, partition.partition_index);
+                Error::check(partition.error_code, "OffsetDelete", subject, None)?;
             }
         }
         Ok(())

@@ -24,6 +24,8 @@ pub enum At {
     LatestCommitted,
     /// The first record that is not older.
     Time(Timestamp),
+    /// The record with the newest timestamp, the first of several (KIP-734).
+    Newest,
 }
 
 /// An offset that was found.
@@ -33,7 +35,7 @@ pub struct Found {
     pub offset: Option<i64>,
     /// The record's leader epoch; -1 when not told.
     pub leader_epoch: i32,
-    /// The record's timestamp, for [`At::Time`].
+    /// The record's timestamp, for [`At::Time`] and [`At::Newest`].
     pub timestamp: Option<Timestamp>,
 }
 
@@ -49,6 +51,7 @@ impl Cluster {
             At::Latest => (-1, 0),
             At::LatestCommitted => (-1, 1),
             At::Time(time) => (time.millis(), 0),
+            At::Newest => (-3, 0),
         };
         let wanted = ListOffsetsPartition::default()
             .with_partition_index(partition.partition)

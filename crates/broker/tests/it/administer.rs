@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
+use evenkeel_broker::Error;
 use evenkeel_broker::admin::{Committed, Lag, NewTopic, Resource};
+use evenkeel_broker::batch::Compression;
+use evenkeel_broker::group::{Consumer, Event, Options};
 
 use evenkeel_flow::{Answer, Trouble};
 
-use crate::brokers::{Bench, PATIENCE, apache, appended, block_on, connect, name, on_every_broker, settings};
+use crate::brokers::{Bench, PATIENCE, apache, appended, block_on, connect, encode, name, on_every_broker, settings};
+use crate::group_basics::options;
 
 on_every_broker! {
     topics_are_created_listed_and_deleted,
     settings_are_read,
     the_cluster_describes_itself,
     offsets_of_a_group_are_kept,
+    settings_are_changed_and_partitions_added,
+    offsets_of_a_group_are_deleted,
+    a_group_shows_who_reads_what,
 }
 
 async fn topics_are_created_listed_and_deleted(bootstrap: &str) {
@@ -98,43 +105,108 @@ async fn offsets_of_a_group_are_kept(bootstrap: &str) {
     assert_eq!(bench.cluster.committed(&group).await.unwrap(), []);
 }
 
-/// Only Apache Kafka: the embedded broker's topics keep what they were created with.
-#[test]
-fn settings_and_partitions_are_changed() {
-    crate::brokers::over_apache(|bootstrap| async move {
-        let bench = Bench::new(bootstrap, "changed").await;
-        let topic = Resource::Topic(bench.topic.clone());
-        for (value, expected) in [(Some("54321"), "54321"), (None, "604800000")] {
-            let changes = [("retention.ms", value)];
-            bench
-                .cluster
-                .change_settings(&bench.topic, &changes)
-                .await
-                .unwrap();
-            let deadline = std::time::Instant::now() + crate::brokers::PATIENCE;
-            // The controller takes the change; the broker that answers learns of it a little later.
-            loop {
-                let settings = bench.cluster.settings(&topic, &["retention.ms"]).await.unwrap();
-                if settings[0].value.as_deref() == Some(expected) {
-                    break;
-                }
-                assert!(std::time::Instant::now() < deadline, "{settings:?}");
-                tokio::task::yield_now().await;
-            }
-        }
-        bench.cluster.create_partitions(&bench.topic, 4).await.unwrap();
-        while bench
+async fn settings_are_changed_and_partitions_added(bootstrap: &str) {
+    let bench = Bench::new(bootstrap, "changed").await;
+    let topic = Resource::Topic(bench.topic.clone());
+    let retention = async || {
+        let settings = bench.cluster.settings(&topic, &["retention.ms"]).await.unwrap();
+        settings[0].value.clone().unwrap()
+    };
+    let default = retention().await;
+    for (value, expected) in [(Some("54321"), "54321"), (None, default.as_str())] {
+        let changes = [("retention.ms", value)];
+        bench
             .cluster
-            .topic_anew(&bench.topic)
+            .change_settings(&bench.topic, &changes)
             .await
-            .unwrap()
-            .partitions
-            .len()
-            < 4
-        {
+            .unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        // The controller takes the change; the broker that answers learns of it a little later.
+        while retention().await != expected {
+            assert!(std::time::Instant::now() < deadline);
             tokio::task::yield_now().await;
         }
-    });
+    }
+    let wrong = [("retention.ms", Some("soon"))];
+    let error = bench
+        .cluster
+        .change_settings(&bench.topic, &wrong)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Refused { code: 40, .. }), "{error}");
+    bench.cluster.create_partitions(&bench.topic, 4).await.unwrap();
+    while bench
+        .cluster
+        .topic_anew(&bench.topic)
+        .await
+        .unwrap()
+        .partitions
+        .len()
+        < 4
+    {
+        tokio::task::yield_now().await;
+    }
+    let bytes = encode(&["new"], Compression::None)
+        .stamp(&bench.stamp(0, 0, 1))
+        .unwrap();
+    assert_eq!(bench.send(&bench.outgoing(3, bytes)).await, appended(0));
+    let error = bench
+        .cluster
+        .create_partitions(&bench.topic, 4)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Refused { code: 37, .. }), "{error}");
+}
+
+async fn offsets_of_a_group_are_deleted(bootstrap: &str) {
+    let bench = Bench::with(bootstrap, "forgotten", 2, 1, &[]).await;
+    let group = bench.topic.to_string();
+    let first = bench.partition(0);
+    let error = bench
+        .cluster
+        .delete_offsets(&group, std::slice::from_ref(&first))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Refused { code: 69, .. }), "{error}");
+    let committed = |partition: i32| Committed {
+        partition: bench.partition(partition),
+        offset: 0,
+        leader_epoch: -1,
+        metadata: String::new(),
+    };
+    let both = [committed(0), committed(1)];
+    bench.cluster.set_offsets(&group, &both).await.unwrap();
+    bench.cluster.delete_offsets(&group, &[first]).await.unwrap();
+    assert_eq!(bench.cluster.committed(&group).await.unwrap(), [committed(1)]);
+}
+
+async fn a_group_shows_who_reads_what(bootstrap: &str) {
+    let bench = Bench::with(bootstrap, "shown", 2, 1, &[]).await;
+    let group = bench.topic.to_string();
+    let options = Options {
+        instance: Some("one".to_owned()),
+        ..options()
+    };
+    let topics = vec![bench.topic.clone()];
+    let mut consumer = Consumer::join(&bench.cluster, &group, topics, options);
+    while !matches!(consumer.next().await.unwrap(), Some(Event::Assigned { .. })) {}
+    let shown = bench.cluster.group(&group).await.unwrap();
+    assert_eq!((shown.state.as_str(), shown.members.len()), ("Stable", 1));
+    assert_eq!(shown.members[0].instance.as_deref(), Some("one"));
+    assert_eq!(
+        shown.members[0].partitions,
+        [bench.partition(0), bench.partition(1)]
+    );
+    let error = bench
+        .cluster
+        .delete_offsets(&group, &[bench.partition(0)])
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Refused { code: 86, .. }),
+        "a member reads the topic: {error}"
+    );
+    consumer.close().await.unwrap();
 }
 
 /// A quota is told with the answer, and obeyed before the next request.

@@ -43,6 +43,7 @@ async fn offsets_are_found_by_time(bootstrap: &str) {
         (At::Time(Timestamp::from_millis(now - 2000)), Some(1)),
         (At::Time(Timestamp::from_millis(now - 1999)), Some(2)),
         (At::Time(Timestamp::from_millis(now)), None),
+        (At::Newest, Some(2)),
     ] {
         let found = bench.cluster.offset(&bench.partition(0), at).await.unwrap();
         assert_eq!(found.offset, expected, "{at:?}");

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const FROM_TOPIC: i8 = 1;
 const FROM_BROKER_FILE: i8 = 4;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ApiKey, ApiVersionsRequest, DeleteGroupsRequest, DeleteGroupsResponse, DescribeClusterRequest,
+        AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, OffsetDeleteRequest, OffsetDeleteResponse, alter_configs_response, incremental_alter_configs_response, ApiKey, ApiVersionsRequest, DeleteGroupsRequest, DeleteGroupsResponse, DescribeClusterRequest,
         DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
         DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
         HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
@@ -49,6 +49,28 @@ pub(super) fn answer(call: &Call, body: Bytes, error: ResponseError) -> io::Resu
             let response = DescribeConfigsResponse::default().with_results(results.collect());
             encode::<DescribeConfigsRequest>(call, &response)
         }
+        ApiKey::AlterConfigs => {
+            let request: AlterConfigsRequest = read(call, body)?;
+            let responses = request.resources.into_iter().map(|resource| {
+                alter_configs_response::AlterConfigsResourceResponse::default()
+                    .with_error_code(code)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name)
+            });
+            let response = AlterConfigsResponse::default().with_responses(responses.collect());
+            encode::<AlterConfigsRequest>(call, &response)
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let request: IncrementalAlterConfigsRequest = read(call, body)?;
+            let responses = request.resources.into_iter().map(|resource| {
+                incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+                    .with_error_code(code)
+                    .with_resource_type(resource.resource_type)
+                    .with_resource_name(resource.resource_name)
+            });
+            let response = IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
+            encode::<IncrementalAlterConfigsRequest>(call, &response)
+        }
         _ => return of_group(call, body, code),
     };
     answer.map(Some)
@@ -80,6 +102,9 @@ fn of_group(call: &Call, body: Bytes, code: i16) -> io::Result<Option<Answer>> {
         // The first versions have no place for it but the partitions.
         ApiKey::OffsetFetch if call.version >= 2 => {
             encode::<OffsetFetchRequest>(call, &offset_fetch(call, read(call, body)?, code))
+        }
+        ApiKey::OffsetDelete => {
+            encode::<OffsetDeleteRequest>(call, &OffsetDeleteResponse::default().with_error_code(code))
         }
         ApiKey::ListGroups => {
             encode::<ListGroupsRequest>(call, &ListGroupsResponse::default().with_error_code(code))

@@ -259,6 +259,38 @@ impl Catalog {
         Ok(topic(id, &known, partitions))
     }
 
+    /// Gives a topic more partitions, or other settings. Files come first, then the fact: what a crash leaves of them
+    /// holds no bytes.
+    pub(super) fn change(&mut self, topic: &Topic, count: i32, given: Given) -> io::Result<Arc<Topic>> {
+        self.disk.check_space()?;
+        let path = self.path_of(topic.id);
+        let mut partitions = topic.partitions.clone();
+        let present = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        for number in present..count {
+            let (log, view) = log::create(&path.join(number.to_string()))?;
+            partitions.push(Arc::new(Partition::new(
+                topic.name.clone(),
+                topic.id,
+                number,
+                log,
+                view,
+            )));
+        }
+        sync_directory(&path)?;
+        let before = self.state.topics.get(&topic.id);
+        let known = KnownTopic {
+            name: topic.name.clone(),
+            partitions: count.max(present),
+            given,
+            starts: before.map(|known| known.starts.clone()).unwrap_or_default(),
+        };
+        self.say(Fact::Topic {
+            id: topic.id,
+            known: known.clone(),
+        })?;
+        Ok(self::topic(topic.id, &known, partitions))
+    }
+
     /// Says that a topic is deleted; [`Catalog::remove_files`] then frees its bytes.
     pub(super) fn delete(&mut self, id: Uuid) -> io::Result<()> {
         self.say(Fact::TopicGone { id })

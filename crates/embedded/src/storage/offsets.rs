@@ -27,6 +27,12 @@ pub(crate) enum Fact {
         partition: i32,
         committed: Committed,
     },
+    /// One offset was deleted.
+    Gone {
+        group: String,
+        topic: String,
+        partition: i32,
+    },
     /// The group was deleted.
     GroupGone { group: String },
     /// The topic was deleted.
@@ -74,6 +80,19 @@ impl Offsets {
                     .entry(group)
                     .or_default()
                     .insert((topic, partition), committed);
+            }
+            Fact::Gone {
+                group,
+                topic,
+                partition,
+            } => {
+                let Some(offsets) = known.get_mut(&group) else {
+                    return;
+                };
+                offsets.remove(&(topic, partition));
+                if offsets.is_empty() {
+                    known.remove(&group);
+                }
             }
             Fact::GroupGone { group } => {
                 known.remove(&group);

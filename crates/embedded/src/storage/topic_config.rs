@@ -241,11 +241,15 @@ fn default_of(name: &str) -> &'static str {
         .map_or("", |setting| setting.default)
 }
 
+/// The setting of that name, or why there is none.
+pub(crate) fn find(name: &str) -> Result<&'static Setting, String> {
+    let found = SETTINGS.iter().find(|setting| setting.name == name);
+    found.ok_or_else(|| format!("the embedded broker has no topic setting {name}"))
+}
+
 /// Refuses a setting that is unknown or cannot be, with the reason.
 pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
-    let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
-        return Err(format!("the embedded broker has no topic setting {name}"));
-    };
+    let setting = find(name)?;
     let taken = match setting.kind {
         Type::Int => value
             .parse::<i32>()

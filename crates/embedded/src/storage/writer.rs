@@ -11,6 +11,7 @@ use std::{
 
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::{
     append::{Append, Appended, append},
@@ -22,6 +23,7 @@ use super::{
     offsets::{Fact, Offsets},
     partition::{Bounds, Partition, held},
     sync::Syncer,
+    topic_change::Change,
     topic_config::Given,
     topics::{Topic, Topics},
 };
@@ -48,6 +50,13 @@ pub(crate) enum Job {
         name: String,
         partitions: i32,
         given: Given,
+        answer: oneshot::Sender<Result<Arc<Topic>, Refusal>>,
+    },
+    /// Changes a topic, or says whether it could be.
+    ChangeTopic {
+        topic: Uuid,
+        change: Change,
+        dry: bool,
         answer: oneshot::Sender<Result<Arc<Topic>, Refusal>>,
     },
     DeleteTopic {
@@ -238,6 +247,12 @@ impl Writer {
             } => {
                 drop(answer.send(self.create_topic(&name, partitions, given)));
             }
+            Job::ChangeTopic {
+                topic,
+                change,
+                dry,
+                answer,
+            } => drop(answer.send(self.change_topic(topic, &change, dry))),
             Job::DeleteTopic { topic, answer } => drop(answer.send(self.delete_topic(&topic))),
             Job::DeleteRecords {
                 partition,
@@ -270,15 +285,30 @@ impl Writer {
         Ok(topic)
     }
 
-    fn delete_topic(&mut self, topic: &Topic) -> Result<(), Refusal> {
-        if self.topics.with_id(topic.id).is_none() {
-            return Err(Refusal::new(
-                ResponseError::UnknownTopicOrPartition,
-                "the topic is deleted already",
-            ));
+    fn change_topic(&mut self, id: Uuid, change: &Change, dry: bool) -> Result<Arc<Topic>, Refusal> {
+        let Some(topic) = self.topics.with_id(id) else {
+            return Err(deleted_already());
+        };
+        let present = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let (count, given) = change.applied(present, &topic.given)?;
+        if dry {
+            return Ok(topic);
         }
+        let changed = self
+            .catalog
+            .change(&topic, count, given)
+            .map_err(|error| storage(&error))?;
+        self.topics.put(Arc::clone(&changed));
+        Ok(changed)
+    }
+
+    fn delete_topic(&mut self, topic: &Topic) -> Result<(), Refusal> {
+        // It may have grown since it was looked up.
+        let Some(topic) = self.topics.with_id(topic.id) else {
+            return Err(deleted_already());
+        };
         self.catalog.delete(topic.id).map_err(|error| storage(&error))?;
-        self.topics.remove(topic);
+        self.topics.remove(&topic);
         for partition in &topic.partitions {
             held(&partition.log).close();
             partition.close();
@@ -336,6 +366,13 @@ impl Writer {
         }
         tracing::debug!(directory = %self.directory.path().display(), "the log is closed");
     }
+}
+
+fn deleted_already() -> Refusal {
+    Refusal::new(
+        ResponseError::UnknownTopicOrPartition,
+        "the topic is deleted already",
+    )
 }
 
 fn storage(error: &io::Error) -> Refusal {

@@ -1,6 +1,9 @@
 //! The shape of every request that is taken, version by version, as Kafka's message definitions have it
 //! (`clients/src/main/resources/common/message/*.json`). A test holds them against the decoder.
 
+mod groups;
+
+use groups::{DELETE_GROUPS, DESCRIBE_GROUPS, HEARTBEAT, JOIN_GROUP, LEAVE_GROUP, LIST_GROUPS, OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH, SYNC_GROUP};
 use kafka_protocol::messages::ApiKey;
 
 /// A request as it lies on the wire.
@@ -96,7 +99,11 @@ pub(crate) const SHAPES: &[&Shape] = &[
     &INIT_PRODUCER_ID,
     &OFFSET_FOR_LEADER_EPOCH,
     &DESCRIBE_CONFIGS,
+    &ALTER_CONFIGS,
+    &CREATE_PARTITIONS,
     &DELETE_GROUPS,
+    &INCREMENTAL_ALTER_CONFIGS,
+    &OFFSET_DELETE,
     &DESCRIBE_CLUSTER,
 ];
 
@@ -382,166 +389,73 @@ const OFFSET_FOR_LEADER_EPOCH: Shape = Shape {
     ],
 };
 
-const OFFSET_COMMIT: Shape = Shape {
-    key: ApiKey::OffsetCommit,
-    versions: (2, 9),
-    flexible: 8,
+const ALTER_CONFIGS: Shape = Shape {
+    key: ApiKey::AlterConfigs,
+    versions: (0, 2),
+    flexible: 2,
     fields: &[
-        field("group_id", Kind::Text),
-        field("generation_id_or_member_epoch", Kind::Fixed(4)),
-        field("member_id", Kind::Text),
-        field("group_instance_id", Kind::Text).from(7),
-        field("retention_time_ms", Kind::Fixed(8)).until(4),
         field(
-            "topics",
+            "resources",
             Kind::ListOf(&Kind::Nested(&[
-                field("name", Kind::Text),
+                field("resource_type", Kind::Fixed(1)),
+                field("resource_name", Kind::Text),
                 field(
-                    "partitions",
+                    "configs",
                     Kind::ListOf(&Kind::Nested(&[
-                        field("partition_index", Kind::Fixed(4)),
-                        field("committed_offset", Kind::Fixed(8)),
-                        field("committed_leader_epoch", Kind::Fixed(4)).from(6),
-                        field("committed_metadata", Kind::Text),
+                        field("name", Kind::Text),
+                        field("value", Kind::Text),
                     ])),
                 ),
             ])),
         ),
+        field("validate_only", Kind::Fixed(1)),
     ],
 };
 
-const OFFSET_FETCH: Shape = Shape {
-    key: ApiKey::OffsetFetch,
-    versions: (1, 9),
-    flexible: 6,
+const INCREMENTAL_ALTER_CONFIGS: Shape = Shape {
+    key: ApiKey::IncrementalAlterConfigs,
+    versions: (0, 1),
+    flexible: 1,
     fields: &[
-        field("group_id", Kind::Text).until(7),
+        field(
+            "resources",
+            Kind::ListOf(&Kind::Nested(&[
+                field("resource_type", Kind::Fixed(1)),
+                field("resource_name", Kind::Text),
+                field(
+                    "configs",
+                    Kind::ListOf(&Kind::Nested(&[
+                        field("name", Kind::Text),
+                        field("config_operation", Kind::Fixed(1)),
+                        field("value", Kind::Text),
+                    ])),
+                ),
+            ])),
+        ),
+        field("validate_only", Kind::Fixed(1)),
+    ],
+};
+
+const CREATE_PARTITIONS: Shape = Shape {
+    key: ApiKey::CreatePartitions,
+    versions: (0, 3),
+    flexible: 2,
+    fields: &[
         field(
             "topics",
             Kind::ListOf(&Kind::Nested(&[
-                field("name", Kind::Text).until(7),
-                field("partition_indexes", Kind::ListOf(&Kind::Fixed(4))).until(7),
-            ])),
-        )
-        .until(7),
-        field(
-            "groups",
-            Kind::ListOf(&Kind::Nested(&[
-                field("group_id", Kind::Text).from(8),
-                field("member_id", Kind::Text).from(9),
-                field("member_epoch", Kind::Fixed(4)).from(9),
-                field(
-                    "topics",
-                    Kind::ListOf(&Kind::Nested(&[
-                        field("name", Kind::Text).from(8),
-                        field("partition_indexes", Kind::ListOf(&Kind::Fixed(4))).from(8),
-                    ])),
-                )
-                .from(8),
-            ])),
-        )
-        .from(8),
-        field("require_stable", Kind::Fixed(1)).from(7),
-    ],
-};
-
-const JOIN_GROUP: Shape = Shape {
-    key: ApiKey::JoinGroup,
-    versions: (0, 9),
-    flexible: 6,
-    fields: &[
-        field("group_id", Kind::Text),
-        field("session_timeout_ms", Kind::Fixed(4)),
-        field("rebalance_timeout_ms", Kind::Fixed(4)).from(1),
-        field("member_id", Kind::Text),
-        field("group_instance_id", Kind::Text).from(5),
-        field("protocol_type", Kind::Text),
-        field(
-            "protocols",
-            Kind::ListOf(&Kind::Nested(&[
                 field("name", Kind::Text),
-                field("metadata", Kind::Blob),
+                field("count", Kind::Fixed(4)),
+                field(
+                    "assignments",
+                    Kind::ListOf(&Kind::Nested(&[field(
+                        "broker_ids",
+                        Kind::ListOf(&Kind::Fixed(4)),
+                    )])),
+                ),
             ])),
         ),
-        field("reason", Kind::Text).from(8),
+        field("timeout_ms", Kind::Fixed(4)),
+        field("validate_only", Kind::Fixed(1)),
     ],
-};
-
-const HEARTBEAT: Shape = Shape {
-    key: ApiKey::Heartbeat,
-    versions: (0, 4),
-    flexible: 4,
-    fields: &[
-        field("group_id", Kind::Text),
-        field("generation_id", Kind::Fixed(4)),
-        field("member_id", Kind::Text),
-        field("group_instance_id", Kind::Text).from(3),
-    ],
-};
-
-const LEAVE_GROUP: Shape = Shape {
-    key: ApiKey::LeaveGroup,
-    versions: (0, 5),
-    flexible: 4,
-    fields: &[
-        field("group_id", Kind::Text),
-        field("member_id", Kind::Text).until(2),
-        field(
-            "members",
-            Kind::ListOf(&Kind::Nested(&[
-                field("member_id", Kind::Text).from(3),
-                field("group_instance_id", Kind::Text).from(3),
-                field("reason", Kind::Text).from(5),
-            ])),
-        )
-        .from(3),
-    ],
-};
-
-const SYNC_GROUP: Shape = Shape {
-    key: ApiKey::SyncGroup,
-    versions: (0, 5),
-    flexible: 4,
-    fields: &[
-        field("group_id", Kind::Text),
-        field("generation_id", Kind::Fixed(4)),
-        field("member_id", Kind::Text),
-        field("group_instance_id", Kind::Text).from(3),
-        field("protocol_type", Kind::Text).from(5),
-        field("protocol_name", Kind::Text).from(5),
-        field(
-            "assignments",
-            Kind::ListOf(&Kind::Nested(&[
-                field("member_id", Kind::Text),
-                field("assignment", Kind::Blob),
-            ])),
-        ),
-    ],
-};
-
-const DESCRIBE_GROUPS: Shape = Shape {
-    key: ApiKey::DescribeGroups,
-    versions: (0, 6),
-    flexible: 5,
-    fields: &[
-        field("groups", Kind::ListOf(&Kind::Text)),
-        field("include_authorized_operations", Kind::Fixed(1)).from(3),
-    ],
-};
-
-const LIST_GROUPS: Shape = Shape {
-    key: ApiKey::ListGroups,
-    versions: (0, 5),
-    flexible: 3,
-    fields: &[
-        field("states_filter", Kind::ListOf(&Kind::Text)).from(4),
-        field("types_filter", Kind::ListOf(&Kind::Text)).from(5),
-    ],
-};
-
-const DELETE_GROUPS: Shape = Shape {
-    key: ApiKey::DeleteGroups,
-    versions: (0, 2),
-    flexible: 2,
-    fields: &[field("groups_names", Kind::ListOf(&Kind::Text))],
 };

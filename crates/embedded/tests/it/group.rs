@@ -6,11 +6,12 @@ use bytes::Bytes;
 use kafka_protocol::{
     messages::{
         DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-        JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
+        JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
         SyncGroupRequest,
         join_group_request::JoinGroupRequestProtocol,
         leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic},
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
         sync_group_request::SyncGroupRequestAssignment,
     },
@@ -225,4 +226,95 @@ fn a_deleted_topics_offsets_are_gone() {
     while committed(&mut client).0 != -1 {
         thread::yield_now();
     }
+}
+
+fn join_as(client: &mut Client, instance: &'static str, member: &StrBytes) -> JoinGroupResponse {
+    let request = join_request(member, "m").with_group_instance_id(Some(text(instance)));
+    client.call(9, &request)
+}
+
+#[test]
+fn a_static_member_comes_back_without_a_rebalance_and_fences_its_double() {
+    let served = Served::start();
+    let (mut one, mut two) = (served.client(), served.client());
+    let first = join_as(&mut one, "a", &text(""));
+    assert_eq!((first.error_code, first.generation_id), (0, 1));
+    assert_eq!(sync(&mut one, &first.member_id, 1, &[(&first.member_id, "part")]), (0, "part".into()));
+    let again = join_as(&mut two, "a", &text(""));
+    assert_eq!((again.error_code, again.generation_id), (0, 1), "no rebalance");
+    assert_ne!(again.member_id, first.member_id);
+    assert!(again.skip_assignment, "the assignment stands (KIP-814)");
+    assert_eq!(sync(&mut two, &again.member_id, 1, &[]), (0, "part".into()));
+    let old = HeartbeatRequest::default()
+        .with_group_id(group())
+        .with_generation_id(1)
+        .with_member_id(first.member_id.clone())
+        .with_group_instance_id(Some(text("a")));
+    assert_eq!(one.call(4, &old).error_code, 82, "the older one is fenced");
+    assert_eq!(join_as(&mut one, "a", &first.member_id).error_code, 82);
+    assert_eq!(heartbeat(&mut two, &again.member_id, 1), 0);
+
+    let describe = DescribeGroupsRequest::default().with_groups(vec![group()]);
+    let described = two.call(5, &describe).groups[0].clone();
+    assert_eq!(
+        (described.group_state, described.protocol_type, described.protocol_data),
+        (text("Stable"), text("consumer"), text("range"))
+    );
+    let member = &described.members[0];
+    assert_eq!(member.member_id, again.member_id);
+    assert_eq!(member.group_instance_id, Some(text("a")));
+    assert_eq!((member.client_id.as_str(), member.client_host.as_str()), ("test", "/127.0.0.1"));
+    assert_eq!(member.member_metadata, Bytes::from("m"));
+    assert_eq!(member.member_assignment, Bytes::from("part"));
+
+    let by_name = MemberIdentity::default().with_group_instance_id(Some(text("a")));
+    let leave = LeaveGroupRequest::default()
+        .with_group_id(group())
+        .with_members(vec![by_name]);
+    assert_eq!(two.call(4, &leave).members[0].error_code, 0);
+    assert_eq!(two.call(5, &describe).groups[0].group_state, text("Empty"));
+}
+
+fn delete_offset(client: &mut Client, name: &str, partition: i32) -> (i16, i16) {
+    let asked = OffsetDeleteRequestPartition::default().with_partition_index(partition);
+    let topics = OffsetDeleteRequestTopic::default()
+        .with_name(topic(name))
+        .with_partitions(vec![asked]);
+    let request = OffsetDeleteRequest::default()
+        .with_group_id(group())
+        .with_topics(vec![topics]);
+    let answer = client.call(0, &request);
+    let code = |topics: &[_]| topics.first().map_or(0, partition_code);
+    (answer.error_code, code(&answer.topics))
+}
+
+fn partition_code(topic: &kafka_protocol::messages::offset_delete_response::OffsetDeleteResponseTopic) -> i16 {
+    topic.partitions[0].error_code
+}
+
+/// What a consumer says when it joins: version 0, one topic, no user data.
+const READS_T: &str = "\0\0\0\0\0\x01\0\x01t\0\0\0\0";
+
+#[test]
+fn single_offsets_are_deleted_unless_a_member_reads_the_topic() {
+    let mut served = Served::start();
+    let mut client = served.client();
+    client.create("t", 1, &[]);
+    client.create("u", 1, &[]);
+    assert_eq!(delete_offset(&mut client, "t", 0), (69, 0));
+    assert_eq!(commit(&mut client, &text(""), -1, 5), 0);
+    assert_eq!(delete_offset(&mut client, "t", 7), (0, 3));
+    let joined = join(&mut client, READS_T);
+    assert_eq!(delete_offset(&mut client, "t", 0), (0, 86));
+    assert_eq!(delete_offset(&mut client, "u", 0), (0, 0));
+    assert_eq!(committed(&mut client).0, 5);
+    let leaver = MemberIdentity::default().with_member_id(joined.member_id);
+    let leave = LeaveGroupRequest::default()
+        .with_group_id(group())
+        .with_members(vec![leaver]);
+    assert_eq!(client.call(4, &leave).members[0].error_code, 0);
+    assert_eq!(delete_offset(&mut client, "t", 0), (0, 0));
+    assert_eq!(committed(&mut client).0, -1);
+    served.restart();
+    assert_eq!(committed(&mut served.client()).0, -1);
 }

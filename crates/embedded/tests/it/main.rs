@@ -8,6 +8,7 @@
     reason = "tests panic to fail"
 )]
 
+mod changes;
 mod client;
 mod crash;
 mod faults;

@@ -106,6 +106,19 @@ fn every_version_is_answered() {
         DescribeConfigsRequest::default().with_resources(vec![asked.with_resource_name(text("t"))])
     });
     all.each(|_| DescribeClusterRequest::default());
+    all.each(|_| {
+        let asked = alter_configs_request::AlterConfigsResource::default().with_resource_type(2);
+        AlterConfigsRequest::default().with_resources(vec![asked.with_resource_name(text("t"))])
+    });
+    all.each(|_| {
+        let asked = incremental_alter_configs_request::AlterConfigsResource::default().with_resource_type(2);
+        IncrementalAlterConfigsRequest::default().with_resources(vec![asked.with_resource_name(text("t"))])
+    });
+    all.each(|version| {
+        let asked = create_partitions_request::CreatePartitionsTopic::default().with_name(topic("t"));
+        let asked = asked.with_count(i32::from(version) + 2).with_assignments(None);
+        CreatePartitionsRequest::default().with_topics(vec![asked])
+    });
     group_requests(&mut all);
     assert_eq!(
         all.tried,
@@ -161,6 +174,7 @@ fn group_requests(all: &mut Try) {
             .with_topics(Some(vec![topics.with_partition_indexes(vec![0, 1])]))
     });
     all.each(|_| ListGroupsRequest::default());
+    all.each(|_| OffsetDeleteRequest::default().with_group_id(group()));
     all.each(|_| DescribeGroupsRequest::default().with_groups(vec![group(), GroupId(text("join-0"))]));
     all.each(|_| DeleteGroupsRequest::default().with_groups_names(vec![group()]));
 }
