@@ -20,6 +20,8 @@ pub struct Config {
     pub segment_bytes: u32,
     /// How long after the newest timestamp of its batches a producer id is remembered. Default 24 hours.
     pub producer_id_expiration: Duration,
+    /// How often partitions are looked at for segments to delete or compact. Default 15 seconds.
+    pub cleanup_interval: Duration,
     /// How long a new consumer group waits for more members before its first assignment. Default zero.
     pub group_initial_rebalance_delay: Duration,
     /// What bounds memory.
@@ -82,6 +84,7 @@ impl Config {
             auto_create_topics: false,
             segment_bytes: 64 * MIB,
             producer_id_expiration: Duration::from_hours(24),
+            cleanup_interval: Duration::from_secs(15),
             group_initial_rebalance_delay: Duration::ZERO,
             limits: Limits::default(),
         }

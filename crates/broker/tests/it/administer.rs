@@ -9,7 +9,9 @@ use evenkeel_broker::group::{Consumer, Event, Options};
 
 use evenkeel_flow::{Answer, Trouble};
 
-use crate::brokers::{Bench, PATIENCE, apache, appended, block_on, connect, encode, name, on_every_broker, settings};
+use crate::brokers::{
+    Bench, PATIENCE, apache, appended, block_on, connect, encode, name, on_every_broker, settings,
+};
 use crate::group_basics::options;
 
 on_every_broker! {

@@ -164,6 +164,12 @@ const OF_BROKER: &[OfBroker] = &[
     ("max.connections", Type::Int, "Connections at a time.", |config| {
         config.limits.connections.to_string()
     }),
+    (
+        "log.cleaner.backoff.ms",
+        Type::Long,
+        "How often there is a look for what to clean.",
+        |config| config.cleanup_interval.as_millis().to_string(),
+    ),
     ("log.segment.bytes", Type::Int, "Bytes of a segment.", |config| {
         config.segment_bytes.to_string()
     }),

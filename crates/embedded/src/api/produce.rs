@@ -1,5 +1,7 @@
 //! Appends batches. They go to the log when the request is read; the answer waits until they are durable.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
@@ -18,6 +20,7 @@ use crate::{
     storage::{
         append::{Append, Appended},
         batch::{self, Refusal},
+        partition::Partition,
         writer::Job,
     },
 };
@@ -27,7 +30,7 @@ use crate::{
 pub(super) struct Pending {
     topics: Vec<TopicProduceData>,
     /// For each partition in order: refused already, or in the log's hands.
-    refused: Vec<Option<Refusal>>,
+    checked: Vec<Result<Arc<Partition>, Refusal>>,
     appended: Option<oneshot::Receiver<Vec<Appended>>>,
     wants_answer: bool,
 }
@@ -35,7 +38,7 @@ pub(super) struct Pending {
 /// Checks every batch and hands the good ones to the log.
 pub(super) fn submit(node: &Node, call: &Call, mut request: ProduceRequest) -> Pending {
     let mut appends = Vec::new();
-    let mut refused = Vec::new();
+    let mut taken = Vec::new();
     let whole = refuse_whole(&request);
     let now = now_ms();
     for topic in &mut request.topic_data {
@@ -53,7 +56,11 @@ pub(super) fn submit(node: &Node, call: &Call, mut request: ProduceRequest) -> P
                     now,
                 ),
             };
-            refused.push(checked.map(|append| appends.push(append)).err());
+            taken.push(checked.map(|append| {
+                let partition = Arc::clone(&append.partition);
+                appends.push(append);
+                partition
+            }));
         }
     }
     let appended = if appends.is_empty() {
@@ -63,7 +70,7 @@ pub(super) fn submit(node: &Node, call: &Call, mut request: ProduceRequest) -> P
     };
     Pending {
         topics: request.topic_data,
-        refused,
+        checked: taken,
         appended,
         wants_answer: request.acks != 0,
     }
@@ -115,6 +122,7 @@ fn check(
         partition,
         header,
         batch,
+        segment_bytes: topic.obeyed.segment_bytes,
     })
 }
 
@@ -129,14 +137,15 @@ impl Pending {
             return None;
         }
         let mut appended = appended.unwrap_or_default().into_iter();
-        let mut refused = self.refused.into_iter();
+        let mut checked = self.checked.into_iter();
         let topics = self.topics.into_iter().map(|topic| {
             let partitions = topic.partition_data.iter().map(|data| {
-                let result = match refused.next() {
-                    Some(Some(refusal)) => Err(refusal),
-                    _ => appended.next().unwrap_or_else(|| Err(stopping())),
-                };
-                on_wire(data.index, result)
+                let partition = checked.next().unwrap_or_else(|| Err(stopping()));
+                let appended = partition.and_then(|partition| {
+                    let offset = appended.next().unwrap_or_else(|| Err(stopping()))?;
+                    Ok((offset, partition.bounds().start))
+                });
+                on_wire(data.index, appended)
             });
             let partitions = partitions.collect();
             TopicProduceResponse::default()
@@ -148,13 +157,13 @@ impl Pending {
     }
 }
 
-fn on_wire(index: i32, result: Appended) -> PartitionProduceResponse {
+fn on_wire(index: i32, result: Result<(i64, i64), Refusal>) -> PartitionProduceResponse {
     let response = PartitionProduceResponse::default().with_index(index);
     match result {
-        Ok(offset) => response
+        Ok((offset, start)) => response
             .with_base_offset(offset)
             .with_log_append_time_ms(-1)
-            .with_log_start_offset(0),
+            .with_log_start_offset(start),
         Err(refusal) => response
             .with_base_offset(-1)
             .with_log_append_time_ms(-1)

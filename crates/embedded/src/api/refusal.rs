@@ -7,15 +7,17 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, OffsetDeleteRequest, OffsetDeleteResponse, alter_configs_response, incremental_alter_configs_response, ApiKey, ApiVersionsRequest, DeleteGroupsRequest, DeleteGroupsResponse, DescribeClusterRequest,
-        DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
-        DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
-        HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
+        AlterConfigsRequest, AlterConfigsResponse, ApiKey, ApiVersionsRequest, DeleteGroupsRequest,
+        DeleteGroupsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
+        DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest,
+        FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
+        IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
         JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
-        OffsetFetchRequest, OffsetFetchResponse, ProducerId, SyncGroupRequest, SyncGroupResponse,
+        OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId,
+        SyncGroupRequest, SyncGroupResponse, alter_configs_response,
         delete_groups_response::DeletableGroupResult, describe_configs_response::DescribeConfigsResult,
         describe_groups_response::DescribedGroup, find_coordinator_response::Coordinator,
-        offset_fetch_response::OffsetFetchResponseGroup,
+        incremental_alter_configs_response, offset_fetch_response::OffsetFetchResponseGroup,
     },
 };
 

@@ -20,6 +20,8 @@ pub(crate) struct Append {
     pub(crate) partition: Arc<Partition>,
     pub(crate) header: Header,
     pub(crate) batch: Bytes,
+    /// Bytes from which on the partition's next segment is begun; `None` for the broker's own.
+    pub(crate) segment_bytes: Option<u32>,
 }
 
 /// The offset of the batch's first record, or why it is not in the log.
@@ -73,6 +75,15 @@ fn turns<'a>(appends: &[&'a Append]) -> Vec<Turn<'a>> {
     turns
 }
 
+/// Seals the segment that is written to and begins the next.
+pub(super) fn roll(partition: &Partition, log: &mut Log) -> io::Result<()> {
+    let index = partition
+        .with_active(|segment| segment.index.clone())
+        .unwrap_or_default();
+    partition.roll(log.roll(index)?);
+    Ok(())
+}
+
 impl<'a> Turn<'a> {
     fn new(partition: &'a Partition) -> Self {
         let log = held(&partition.log);
@@ -97,13 +108,10 @@ impl<'a> Turn<'a> {
             return Ok(());
         }
         self.log.mend()?;
-        if self.log.is_full(segment_bytes) {
+        let own = self.appends.first().and_then(|(_, append)| append.segment_bytes);
+        if self.log.is_full(own.unwrap_or(segment_bytes)) {
             disk.check_space()?;
-            let index = self
-                .partition
-                .with_active(|segment| segment.index.clone())
-                .unwrap_or_default();
-            self.partition.roll(self.log.roll(index)?);
+            roll(self.partition, &mut self.log)?;
         }
         for (number, append) in &self.appends {
             let answer = match self.log.stage(&append.header) {
@@ -162,7 +170,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::super::{index::Index, log::Mark, partition::View, producers::Producers, segment::Segment};
+    use super::super::{log::Mark, partition::View, producers::Producers, segment::Segment};
     use super::*;
 
     /// A partition on a device that takes every write and refuses every sync.
@@ -175,15 +183,7 @@ mod tests {
             newest_ms: -1,
         };
         let log = Log::at(path, path, Arc::clone(&file), mark, Producers::default());
-        let index = Index::default();
-        let segment = Segment {
-            base: 0,
-            path: path.into(),
-            file: Some(file),
-            bytes: 0,
-            newest_ms: -1,
-            index,
-        };
+        let segment = Segment::empty(0, path.into(), file);
         let view = View::new(0, 0, VecDeque::from([segment]));
         Arc::new(Partition::new("t".into(), Uuid::nil(), 0, log, view))
     }
@@ -199,6 +199,7 @@ mod tests {
             partition: Arc::clone(&partition),
             header,
             batch,
+            segment_bytes: None,
         };
         let answers = append(
             &[&append_one, &append_one],

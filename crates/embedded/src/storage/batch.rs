@@ -8,17 +8,19 @@ use kafka_protocol::ResponseError;
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 61;
 /// Bytes that the `batch_length` field does not count: the base offset and itself.
-const PREFIX_BYTES: usize = 12;
+pub(crate) const PREFIX_BYTES: usize = 12;
 /// Where the bytes begin that the checksum covers.
-const CHECKED_FROM: usize = 21;
+pub(crate) const CHECKED_FROM: usize = 21;
 /// The first bytes, which the broker writes anew: base offset, length, leader epoch. The checksum leaves them out.
 pub(crate) const PATCHED_BYTES: usize = 16;
 /// The bytes of a batch are at most this many, however large a topic's `max.message.bytes`.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 30;
 
-const COMPRESSION: i16 = 0b0000_0111;
+pub(crate) const COMPRESSION: i16 = 0b0000_0111;
 const TRANSACTIONAL: i16 = 0b0001_0000;
 const CONTROL: i16 = 0b0010_0000;
+/// Compaction has put the time at which the tombstones may go in the place of the base timestamp (KIP-534).
+pub(crate) const DELETE_HORIZON: i16 = 0b0100_0000;
 
 /// The fields of a batch before its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +78,17 @@ impl Header {
     }
 
     pub(crate) fn is_compressed(&self) -> bool {
-        self.attributes & COMPRESSION != 0
+        self.codec() != 0
+    }
+
+    /// How its records are compressed, by Kafka's number.
+    pub(crate) fn codec(&self) -> i16 {
+        self.attributes & COMPRESSION
+    }
+
+    /// When its tombstones may go, in milliseconds since 1970, if compaction has said so (KIP-534).
+    pub(crate) fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
     /// Whether the batch carries a producer's sequence.
@@ -222,6 +234,9 @@ fn check_fields(header: &Header) -> Result<(), Refusal> {
     if header.attributes & CONTROL != 0 {
         return Err(Refusal::invalid("clients do not write control batches"));
     }
+    if header.attributes & DELETE_HORIZON != 0 {
+        return Err(Refusal::invalid("clients do not say when tombstones may go"));
+    }
     if header.attributes & TRANSACTIONAL != 0 {
         let reason = "transactions are not supported by the embedded broker";
         return Err(Refusal::new(ResponseError::InvalidTxnState, reason));
@@ -261,7 +276,7 @@ fn check_records(mut bytes: &[u8], header: &Header, rules: &Rules) -> Result<(),
             let reason = format!("record {position} has offset delta {}", record.offset_delta);
             return Err(Refusal::invalid(reason));
         }
-        if rules.keys_required && !record.has_key {
+        if rules.keys_required && record.key.is_none() {
             return Err(Refusal::invalid(format!(
                 "record {position} has no key and the topic is compacted"
             )));
@@ -276,46 +291,54 @@ fn check_records(mut bytes: &[u8], header: &Header, rules: &Rules) -> Result<(),
 
 /// What is read of one record.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     pub(crate) timestamp_delta: i64,
     pub(crate) offset_delta: i32,
-    has_key: bool,
+    pub(crate) key: Option<&'a [u8]>,
+    /// Whether it says that its key is gone.
+    pub(crate) is_tombstone: bool,
+    pub(crate) attributes: u8,
+    /// Key, value and headers as they lie in the batch.
+    pub(crate) rest: &'a [u8],
 }
 
-impl Record {
+impl<'a> Record<'a> {
     /// Takes one record off the front; `None` when it is malformed.
-    pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
+    pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
         let length = usize::try_from(varint(bytes)?).ok()?;
-        let (mut body, rest) = bytes.split_at_checked(length)?;
+        let (body, rest) = bytes.split_at_checked(length)?;
         *bytes = rest;
-        body = body.get(1..)?;
+        let (attributes, mut body) = body.split_first()?;
         let timestamp_delta = varint(&mut body)?;
         let offset_delta = i32::try_from(varint(&mut body)?).ok()?;
-        let has_key = skip_nullable(&mut body)?;
-        skip_nullable(&mut body)?;
+        let rest = body;
+        let key = take_nullable(&mut body)?;
+        let value = take_nullable(&mut body)?;
         let headers = usize::try_from(varint(&mut body)?).ok()?;
         for _ in 0..headers {
-            if !skip_nullable(&mut body)? {
-                return None;
-            }
-            skip_nullable(&mut body)?;
+            take_nullable(&mut body)??;
+            take_nullable(&mut body)?;
         }
         body.is_empty().then_some(Self {
             timestamp_delta,
             offset_delta,
-            has_key,
+            key,
+            is_tombstone: value.is_none(),
+            attributes: *attributes,
+            rest,
         })
     }
 }
 
-/// Skips a length and that many bytes; `false` for null.
-fn skip_nullable(bytes: &mut &[u8]) -> Option<bool> {
+/// Takes a length and that many bytes; the inner `None` is null.
+fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = varint(bytes)?;
     if length == -1 {
-        return Some(false);
+        return Some(None);
     }
-    *bytes = bytes.get(usize::try_from(length).ok()?..)?;
-    Some(true)
+    let (taken, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+    *bytes = rest;
+    Some(Some(taken))
 }
 
 /// A zigzag varint of at most 64 bits.

@@ -20,6 +20,9 @@ pub(crate) struct Checkpoint {
     pub(crate) newest_ms: i64,
     pub(crate) index: Index,
     pub(crate) producers: Vec<(i64, Producer)>,
+    /// When the first tombstone of a compacted segment may go.
+    #[serde(default)]
+    pub(crate) due_ms: Option<i64>,
 }
 
 impl Checkpoint {

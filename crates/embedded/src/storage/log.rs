@@ -62,14 +62,7 @@ pub(super) fn create(directory: &Path) -> io::Result<(Log, View)> {
         newest_ms: -1,
     };
     let log = Log::at(directory, &path, Arc::clone(&file), mark, Producers::default());
-    let segment = Segment {
-        base: 0,
-        path,
-        file: Some(file),
-        bytes: 0,
-        newest_ms: -1,
-        index: Index::default(),
-    };
+    let segment = Segment::empty(0, path, file);
     Ok((log, View::new(0, 0, VecDeque::from([segment]))))
 }
 
@@ -135,6 +128,11 @@ impl Log {
         self.durable.bytes >= segment_bytes
     }
 
+    /// Whether nothing is in the segment.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.durable.bytes == 0
+    }
+
     /// Makes sure that the file ends with what is durable.
     pub(super) fn mend(&mut self) -> io::Result<()> {
         if self.broken {
@@ -163,14 +161,7 @@ impl Log {
             newest_ms: -1,
         };
         self.durable = self.written;
-        Ok(Segment {
-            base,
-            path,
-            file: Some(file),
-            bytes: 0,
-            newest_ms: -1,
-            index: Index::default(),
-        })
+        Ok(Segment::empty(base, path, file))
     }
 
     /// Writes down what is known of the segment, so that the next start need not read it.
@@ -190,6 +181,7 @@ impl Log {
             newest_ms,
             index,
             producers: self.producers.to_saved(),
+            due_ms: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -12,7 +13,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    batch::{HEADER_BYTES, Header, Record},
+    batch::{Header, Record},
+    codec,
     index::Entry,
     log::Log,
     segment::{Segment, Span},
@@ -56,6 +58,41 @@ pub(crate) struct Found {
     pub(crate) offset: i64,
     pub(crate) timestamp_ms: i64,
 }
+
+/// A segment as it is cleaned: what was written before is never written again.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) base: i64,
+    /// The base of the next segment.
+    pub(super) end: i64,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u32,
+    pub(super) newest_ms: i64,
+    pub(super) generation: u32,
+    pub(super) due_ms: Option<i64>,
+    pub(super) began: Instant,
+    /// All of it.
+    pub(super) span: Span,
+}
+
+impl Sealed {
+    fn of(segment: &Segment, end: i64) -> Self {
+        Self {
+            base: segment.base,
+            end,
+            path: segment.path.clone(),
+            bytes: segment.bytes,
+            newest_ms: segment.newest_ms,
+            generation: segment.generation,
+            due_ms: segment.due_ms,
+            began: segment.began,
+            span: segment.span(0),
+        }
+    }
+}
+
+/// How often a read looks again when its file is gone.
+const READ_TRIES: u32 = 10;
 
 /// Why nothing was read.
 #[derive(Debug)]
@@ -124,28 +161,89 @@ impl Partition {
 
     /// Reads whole batches from the one that holds `offset` on. Blocks on the disk.
     pub(crate) fn read(&self, offset: i64, bytes_max: usize, at_least_one: bool) -> Result<Bytes, ReadError> {
-        let mut span = {
-            let view = held(&self.view);
-            let bounds = Bounds {
-                start: view.start,
-                end: view.end,
+        let mut behind = 0;
+        let mut tries = 0;
+        loop {
+            let Some(mut span) = self.span_at(offset, behind)? else {
+                return Ok(Bytes::new());
             };
-            if view.gone {
-                return Err(ReadError::Gone);
+            match span.read(offset, bytes_max, at_least_one) {
+                Ok(Some(records)) => return Ok(records),
+                // What compaction left of the segment ends before the offset: the next one has it.
+                Ok(None) => behind += 1,
+                // The file was replaced or removed since we looked.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < READ_TRIES => tries += 1,
+                Err(error) => return Err(self.read_error(error)),
             }
-            if offset < view.start || offset > view.end {
-                return Err(ReadError::OutOfRange(bounds));
-            }
-            match view.segments.get(view.holding(offset)) {
-                Some(segment) if offset < view.end => segment.span(segment.index.position_of(offset)),
-                _ => return Ok(Bytes::new()),
-            }
-        };
-        span.read(offset, bytes_max, at_least_one)
-            .map_err(|error| self.read_error(error))
+        }
     }
 
-    /// The first record at or after `time_ms`. Blocks on the disk. In a compressed batch it is the batch's first.
+    /// Where to read from, so many segments behind the one that holds `offset`; `None` at the end.
+    fn span_at(&self, offset: i64, behind: usize) -> Result<Option<Span>, ReadError> {
+        let view = held(&self.view);
+        let bounds = Bounds {
+            start: view.start,
+            end: view.end,
+        };
+        if view.gone {
+            return Err(ReadError::Gone);
+        }
+        if offset < view.start || offset > view.end {
+            return Err(ReadError::OutOfRange(bounds));
+        }
+        if offset == view.end {
+            return Ok(None);
+        }
+        let segment = view.segments.get(view.holding(offset) + behind);
+        Ok(segment.map(|segment| segment.span(segment.index.position_of(offset))))
+    }
+
+    /// The segments that are no longer written to, oldest first.
+    pub(super) fn sealed(&self) -> Vec<Sealed> {
+        let view = held(&self.view);
+        let ends = view.segments.iter().skip(1).map(|next| next.base);
+        let sealed = view.segments.iter().zip(ends);
+        sealed.map(|(segment, end)| Sealed::of(segment, end)).collect()
+    }
+
+    /// The segment that is written to, and where it ends; `None` when nothing is in it.
+    pub(super) fn active(&self) -> Option<Sealed> {
+        let view = held(&self.view);
+        let active = view.segments.back().filter(|active| active.bytes > 0);
+        active.map(|active| Sealed::of(active, view.end))
+    }
+
+    /// Puts one segment in the place of those in `paths`. `false`, and nothing is changed, when they are not all there
+    /// any more.
+    pub(super) fn replace(&self, paths: &[PathBuf], segment: Segment) -> bool {
+        let mut view = held(&self.view);
+        let first = view
+            .segments
+            .iter()
+            .position(|present| Some(&present.path) == paths.first());
+        let Some(first) = first.filter(|_| !view.gone) else {
+            return false;
+        };
+        let present = view.segments.range(first..).map(|present| &present.path);
+        if present.take(paths.len()).ne(paths) {
+            return false;
+        }
+        view.segments.drain(first..first + paths.len());
+        view.segments.insert(first, segment);
+        true
+    }
+
+    /// Whether the segments in `paths` are there, one behind the other.
+    pub(super) fn has(&self, paths: &[PathBuf]) -> bool {
+        let view = held(&self.view);
+        let from = view
+            .segments
+            .iter()
+            .skip_while(|present| Some(&present.path) != paths.first());
+        !view.gone && from.take(paths.len()).map(|present| &present.path).eq(paths)
+    }
+
+    /// The first record at or after `time_ms`. Blocks on the disk.
     pub(crate) fn find_time(&self, time_ms: i64) -> io::Result<Option<Found>> {
         for (mut span, start) in self.spans_at(time_ms) {
             let wanted = |header: &Header| header.max_timestamp >= time_ms && header.next_offset() > start;
@@ -196,6 +294,9 @@ impl Partition {
         let mut view = held(&self.view);
         view.end = end;
         if let Some(active) = view.segments.back_mut() {
+            if active.bytes == 0 {
+                active.began = Instant::now();
+            }
             active.bytes = bytes;
             active.newest_ms = newest_ms;
             for entry in entries {
@@ -272,15 +373,15 @@ impl View {
 }
 
 /// The first record of a batch at or after `time_ms` whose offset is at least `start`.
-fn first_at(header: &Header, batch: &[u8], time_ms: i64, start: i64) -> Option<Found> {
-    if header.is_compressed() {
-        let offset = header.base_offset.max(start);
+fn first_at(header: &Header, batch: &Bytes, time_ms: i64, start: i64) -> Option<Found> {
+    let Ok(unpacked) = codec::records(header, batch) else {
+        // A client may have written anything as compressed: such a batch is found as a whole.
         return Some(Found {
-            offset,
+            offset: header.base_offset.max(start),
             timestamp_ms: header.max_timestamp,
         });
-    }
-    let mut records = batch.get(HEADER_BYTES..)?;
+    };
+    let mut records = unpacked.as_ref();
     while let Some(record) = Record::take(&mut records) {
         let timestamp_ms = header.base_timestamp.saturating_add(record.timestamp_delta);
         let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));

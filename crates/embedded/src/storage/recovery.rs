@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use super::{
@@ -19,13 +20,13 @@ use super::{
     log::{Log, Mark},
     partition::View,
     producers::Producers,
-    segment::{Segment, base_of},
+    segment::{Name, Segment},
 };
 use crate::Error;
 
 /// Opens the log in `directory`; readers begin at `start`.
 pub(super) fn open(directory: &Path, start: i64) -> Result<(Log, View), Error> {
-    let paths = segment_paths(directory)?;
+    let paths = without_leftovers(directory, segment_paths(directory)?)?;
     let last = paths
         .len()
         .checked_sub(1)
@@ -35,8 +36,9 @@ pub(super) fn open(directory: &Path, start: i64) -> Result<(Log, View), Error> {
     let mut log = None;
     for (number, path) in paths.iter().enumerate() {
         let recovered = Recovered::read(path, producers, number == last)?;
+        recovered.save_if_sealed(path);
         let (segment, after) = recovered.into_segment(path);
-        let expected = paths.get(number + 1).and_then(|next| base_of(next));
+        let expected = paths.get(number + 1).and_then(|next| Some(Name::of(next)?.base));
         if expected.is_some_and(|base| base != after.mark.next_offset) {
             let reason = format!("it ends before offset {}", expected.unwrap_or_default());
             return Err(damaged(path, u64::from(after.mark.bytes), &reason));
@@ -58,13 +60,58 @@ fn segment_paths(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
         let path = entry.map_err(Error::io("list", directory))?.path();
-        if base_of(&path).is_some() {
+        if Name::of(&path).is_some() {
             paths.push(path);
         }
     }
     // Names have leading zeros, so their order is that of the offsets.
     paths.sort();
     Ok(paths)
+}
+
+/// Removes what a compaction left behind that was ended in the middle: before it counted, its output; after it, the
+/// segments that it was made of.
+fn without_leftovers(directory: &Path, mut paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let covering: Vec<Name> = paths
+        .iter()
+        .filter_map(|path| Name::of(path).filter(|name| name.end.is_some()))
+        .collect();
+    let is_covered = |name: Name| {
+        covering.iter().any(|over| {
+            over.generation > name.generation
+                && over.base <= name.base
+                && over.end.is_some_and(|end| name.base < end)
+        })
+    };
+    let mut leftovers: Vec<PathBuf> = files_with(directory, "compacting")?;
+    paths.retain(|path| {
+        let covered = Name::of(path).is_some_and(is_covered);
+        if covered {
+            leftovers.push(path.clone());
+        }
+        !covered
+    });
+    for checkpoint in files_with(directory, "checkpoint")? {
+        if !paths.contains(&checkpoint.with_extension("log")) {
+            leftovers.push(checkpoint);
+        }
+    }
+    for path in leftovers {
+        tracing::debug!(path = %path.display(), "a file of an unfinished compaction is removed");
+        fs::remove_file(&path).map_err(Error::io("remove", path))?;
+    }
+    Ok(paths)
+}
+
+fn files_with(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(Error::io("list", directory))? {
+        let path = entry.map_err(Error::io("list", directory))?.path();
+        if path.extension().is_some_and(|is| is == extension) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 fn damaged(path: &Path, position: u64, reason: &str) -> Error {
@@ -78,7 +125,11 @@ fn damaged(path: &Path, position: u64, reason: &str) -> Error {
 /// A segment that was read, up to where it is sound.
 struct Recovered {
     file: Arc<File>,
+    name: Name,
     active: bool,
+    /// Whether there was a checkpoint of all of it.
+    is_known: bool,
+    due_ms: Option<i64>,
     index: Index,
     after: After,
 }
@@ -97,15 +148,18 @@ impl Recovered {
             .open(path)
             .map_err(Error::io("open", path))?;
         let length = file.metadata().map_err(Error::io("look at", path))?.len();
-        let base = base_of(path).unwrap_or(0);
+        let name = Name::of(path).ok_or_else(|| damaged(path, 0, "its name is not a segment's"))?;
         let mark = Mark {
             bytes: 0,
-            next_offset: base,
+            next_offset: name.base,
             newest_ms: -1,
         };
         let mut recovered = Self {
             file: Arc::new(file),
+            name,
             active,
+            is_known: false,
+            due_ms: None,
             index: Index::default(),
             after: After { mark, producers },
         };
@@ -117,9 +171,14 @@ impl Recovered {
                 );
                 return Err(damaged(path, length, &reason));
             }
+            recovered.is_known = u64::from(known.bytes) == length;
             recovered.resume(known);
         }
         recovered.scan(path, length)?;
+        if let Some(end) = name.end {
+            // Its last records may be gone.
+            recovered.after.mark.next_offset = recovered.after.mark.next_offset.max(end);
+        }
         Ok(recovered)
     }
 
@@ -130,7 +189,9 @@ impl Recovered {
             newest_ms,
             index,
             producers,
+            due_ms,
         } = known;
+        self.due_ms = due_ms;
         self.after = After {
             mark: Mark {
                 bytes,
@@ -147,7 +208,11 @@ impl Recovered {
         let file = Arc::clone(&self.file);
         let mut window = Window::new(&file, length);
         while let Some((header, size)) = window
-            .batch_at(u64::from(self.after.mark.bytes), self.after.mark.next_offset)
+            .batch_at(
+                u64::from(self.after.mark.bytes),
+                self.after.mark.next_offset,
+                self.name.end.is_some(),
+            )
             .map_err(Error::io("read", path))?
         {
             self.take(&header, size);
@@ -174,17 +239,15 @@ impl Recovered {
 
     fn take(&mut self, header: &Header, size: u32) {
         let mark = &mut self.after.mark;
-        let Mark {
-            bytes,
-            next_offset,
-            newest_ms,
-        } = *mark;
+        let Mark { bytes, newest_ms, .. } = *mark;
+        let due = [self.due_ms, header.delete_horizon_ms()];
+        self.due_ms = due.into_iter().flatten().min();
         self.index.note(Entry {
-            offset: next_offset,
+            offset: header.base_offset,
             position: bytes,
             newest_before_ms: newest_ms,
         });
-        self.after.producers.remember(header, next_offset);
+        self.after.producers.remember(header, header.base_offset);
         self.after.producers.settle();
         *mark = Mark {
             bytes: bytes.saturating_add(size),
@@ -193,12 +256,41 @@ impl Recovered {
         };
     }
 
+    /// A sealed segment that had to be read has its checkpoint from now on: the next start is quick, and compaction
+    /// finds there what the partition knows of producers.
+    fn save_if_sealed(&self, path: &Path) {
+        if self.active || self.is_known {
+            return;
+        }
+        let mut index = self.index.clone();
+        index.thin();
+        let Mark {
+            bytes,
+            next_offset,
+            newest_ms,
+        } = self.after.mark;
+        let checkpoint = Checkpoint {
+            bytes,
+            next_offset,
+            newest_ms,
+            index,
+            producers: self.after.producers.to_saved(),
+            due_ms: self.due_ms,
+        };
+        if let Err(error) = checkpoint.save(path) {
+            tracing::warn!(path = %path.display(), %error, "no checkpoint was written");
+        }
+    }
+
     fn into_segment(self, path: &Path) -> (Segment, After) {
         let Self {
             file,
+            name,
             active,
+            due_ms,
             mut index,
             after,
+            ..
         } = self;
         // What is written goes behind what is sound. A seek to a place that fits a file cannot fail in a way that
         // the write after it would not show.
@@ -209,12 +301,15 @@ impl Recovered {
             index.thin();
         }
         let segment = Segment {
-            base: base_of(path).unwrap_or(0),
+            base: name.base,
             path: path.into(),
             file: (active && placed).then_some(file),
             bytes: after.mark.bytes,
             newest_ms: after.mark.newest_ms,
             index,
+            generation: name.generation,
+            due_ms,
+            began: Instant::now(),
         };
         (segment, after)
     }
@@ -260,11 +355,11 @@ impl<'a> Window<'a> {
         Ok(self.bytes.get(skip..).unwrap_or_default())
     }
 
-    /// The sound batch at `position`, if it has that offset.
-    fn batch_at(&mut self, position: u64, offset: i64) -> std::io::Result<Option<(Header, u32)>> {
+    /// The sound batch at `position`, if it has that offset, or a later one where compaction left gaps.
+    fn batch_at(&mut self, position: u64, offset: i64, gaps: bool) -> std::io::Result<Option<(Header, u32)>> {
         let header = Header::parse(self.at(position, batch::HEADER_BYTES)?);
         let Some(size) = header
-            .filter(|header| header.base_offset == offset)
+            .filter(|header| header.base_offset == offset || (gaps && header.base_offset > offset))
             .and_then(|header| header.size())
         else {
             return Ok(None);

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -17,12 +18,40 @@ pub(crate) fn file_name(base: i64) -> String {
     format!("{base:020}.log")
 }
 
-/// The base offset of a segment's file name.
-pub(crate) fn base_of(path: &Path) -> Option<i64> {
-    if path.extension()? != "log" {
-        return None;
+/// What a segment's file name says: `BASE.log` as it was written, `BASE-END-GENERATION.log` when it holds what
+/// compaction left of the offsets from BASE up to END.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) base: i64,
+    /// Where what was compacted ends: later records are in the next segment.
+    pub(crate) end: Option<i64>,
+    /// How often it was compacted. Of several files for the same offsets, the highest counts.
+    pub(crate) generation: u32,
+}
+
+impl Name {
+    /// The name of a segment's file; `None` for other files.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        if path.extension()? != "log" {
+            return None;
+        }
+        let mut parts = path.file_stem()?.to_str()?.split('-');
+        let base = parts.next()?.parse().ok()?;
+        let (end, generation) = match parts.next() {
+            None => (None, 0),
+            Some(end) => (Some(end.parse().ok()?), parts.next()?.parse().ok()?),
+        };
+        parts.next().is_none().then_some(Self {
+            base,
+            end,
+            generation,
+        })
     }
-    path.file_stem()?.to_str()?.parse().ok()
+
+    /// The file name of what compaction left.
+    pub(crate) fn compacted(base: i64, end: i64, generation: u32) -> String {
+        format!("{base:020}-{end:020}-{generation}.log")
+    }
 }
 
 /// One segment as readers see it: only what is durable.
@@ -37,9 +66,30 @@ pub(crate) struct Segment {
     /// Newest timestamp in it, -1 when empty, in milliseconds since 1970.
     pub(crate) newest_ms: i64,
     pub(crate) index: Index,
+    /// How often it was compacted.
+    pub(crate) generation: u32,
+    /// When the first of its tombstones may go, in milliseconds since 1970; `None` when it has none that may.
+    pub(crate) due_ms: Option<i64>,
+    /// When its first batch was written, or when it was found at the start.
+    pub(crate) began: Instant,
 }
 
 impl Segment {
+    /// An empty segment that is written to.
+    pub(crate) fn empty(base: i64, path: PathBuf, file: Arc<File>) -> Self {
+        Self {
+            base,
+            path,
+            file: Some(file),
+            bytes: 0,
+            newest_ms: -1,
+            index: Index::default(),
+            generation: 0,
+            due_ms: None,
+            began: Instant::now(),
+        }
+    }
+
     /// A place to read from, good after the lock is gone.
     pub(crate) fn span(&self, position: u32) -> Span {
         Span {
@@ -52,7 +102,7 @@ impl Segment {
 }
 
 /// A stretch of a segment's file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Span {
     path: PathBuf,
     file: Option<Arc<File>>,
@@ -64,19 +114,32 @@ pub(crate) struct Span {
 const LOOK_BYTES: usize = 16 * 1024;
 
 impl Span {
+    /// Keeps the file open, so that many reads of a sealed segment open it once.
+    pub(crate) fn open(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            self.file = Some(Arc::new(File::open(&self.path)?));
+        }
+        Ok(())
+    }
+
     /// Whole batches from the one that holds `offset` on: at most `bytes_max`, but the first even if it is larger
-    /// when `at_least_one`.
-    pub(crate) fn read(&mut self, offset: i64, bytes_max: usize, at_least_one: bool) -> io::Result<Bytes> {
+    /// when `at_least_one`. `None` when nothing of that offset or a later one is in the segment.
+    pub(crate) fn read(
+        &mut self,
+        offset: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> io::Result<Option<Bytes>> {
         let Some(first) = self.seek(|header| header.next_offset() > offset)? else {
-            return Ok(Bytes::new());
+            return Ok(None);
         };
         let first_bytes = first.size().unwrap_or(0);
         if first_bytes > bytes_max && !at_least_one {
-            return Ok(Bytes::new());
+            return Ok(Some(Bytes::new()));
         }
         let mut bytes = self.bytes_at(self.position, bytes_max.max(first_bytes))?;
         bytes.truncate(whole_batches(&bytes));
-        Ok(bytes.freeze())
+        Ok(Some(bytes.freeze()))
     }
 
     /// Goes to the first batch from here on that `wanted` takes; `None` at the end.

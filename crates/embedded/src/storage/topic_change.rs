@@ -32,8 +32,9 @@ impl Change {
         match self {
             Self::Partitions(count) if *count > partitions => Ok((*count, given.clone())),
             Self::Partitions(count) => {
-                let reason =
-                    format!("the topic has {partitions} partitions, {count} would not be more; none is ever taken away");
+                let reason = format!(
+                    "the topic has {partitions} partitions, {count} would not be more; none is ever taken away"
+                );
                 Err(Refusal::new(ResponseError::InvalidPartitions, reason))
             }
             Self::Replace(settings) => {
@@ -63,7 +64,9 @@ impl Edit {
         } = self;
         let needed = || {
             let reason = format!("topic setting {name} has no value");
-            value.as_deref().ok_or_else(|| Refusal::new(ResponseError::InvalidConfig, reason))
+            value
+                .as_deref()
+                .ok_or_else(|| Refusal::new(ResponseError::InvalidConfig, reason))
         };
         match operation {
             0 => set(given, name, needed()?),
@@ -130,21 +133,29 @@ mod tests {
         settings.iter().map(owned).collect()
     }
 
+    type Settings<'a> = &'a [(&'a str, &'a str)];
+
     /// Edits settings; what is refused is its code.
     fn edited(before: &[(&str, &str)], edits: &[Edit]) -> Result<Given, i16> {
         let change = Change::Edit(edits.to_vec());
         let applied = change.applied(1, &given(before));
-        applied.map(|(_, after)| after).map_err(|refusal| refusal.error.code())
+        applied
+            .map(|(_, after)| after)
+            .map_err(|refusal| refusal.error.code())
     }
 
     #[test]
     fn settings_are_set_reset_and_lists_are_changed() {
         let policy = "cleanup.policy";
-        let cases: [(&[(&str, &str)], Edit, &[(&str, &str)]); 6] = [
+        let cases: [(Settings<'_>, Edit, Settings<'_>); 6] = [
             (&[], edit("retention.ms", 0, Some("5")), &[("retention.ms", "5")]),
             (&[("retention.ms", "5")], edit("retention.ms", 1, None), &[]),
             (&[], edit("retention.ms", 1, None), &[]),
-            (&[], edit(policy, 2, Some("compact")), &[(policy, "delete,compact")]),
+            (
+                &[],
+                edit(policy, 2, Some("compact")),
+                &[(policy, "delete,compact")],
+            ),
             (
                 &[(policy, "delete,compact")],
                 edit(policy, 3, Some("delete")),
@@ -157,7 +168,11 @@ mod tests {
             ),
         ];
         for (before, edit, after) in cases {
-            assert_eq!(edited(before, std::slice::from_ref(&edit)), Ok(given(after)), "{edit:?}");
+            assert_eq!(
+                edited(before, std::slice::from_ref(&edit)),
+                Ok(given(after)),
+                "{edit:?}"
+            );
         }
     }
 

@@ -77,6 +77,13 @@ const fn word(
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 const CLEANUP_POLICY: &str = "cleanup.policy";
 const BEFORE_MS: &str = "message.timestamp.before.max.ms";
+const RETENTION_MS: &str = "retention.ms";
+const RETENTION_BYTES: &str = "retention.bytes";
+const SEGMENT_BYTES: &str = "segment.bytes";
+const SEGMENT_MS: &str = "segment.ms";
+const DELETE_RETENTION_MS: &str = "delete.retention.ms";
+const MIN_LAG_MS: &str = "min.compaction.lag.ms";
+const DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
 const AFTER_MS: &str = "message.timestamp.after.max.ms";
 
 /// Every setting that is taken.
@@ -93,7 +100,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Type::List,
         "delete",
         &["delete", "compact"],
-        "Kept and shown; compact demands keys. Nothing is compacted or deleted yet.",
+        "delete: segments go by age and size. compact: the latest record of each key stays. Or both.",
     ),
     word(
         "compression.type",
@@ -131,35 +138,47 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Kept and shown; there is one replica.",
     ),
     number(
-        "retention.ms",
+        RETENTION_MS,
         Type::Long,
         "-1",
         -1,
-        "Kept and shown; nothing is deleted by age yet.",
+        "How old a segment's newest record becomes before it is deleted, in milliseconds; -1 for ever.",
     ),
     number(
-        "retention.bytes",
+        RETENTION_BYTES,
         Type::Long,
         "-1",
         -1,
-        "Kept and shown; nothing is deleted by size yet.",
+        "Bytes of a partition beyond which its oldest segments are deleted; -1 for no limit.",
     ),
     number(
-        "segment.bytes",
+        SEGMENT_BYTES,
         Type::Int,
         "67108864",
         14,
-        "Kept and shown; the broker's own segment size is used.",
+        "Bytes from which on the next segment is begun; the broker's own when it is not given.",
     ),
-    number("segment.ms", Type::Long, "604800000", 1, "Kept and shown."),
     number(
-        "delete.retention.ms",
+        SEGMENT_MS,
+        Type::Long,
+        "604800000",
+        1,
+        "How long a segment is written to before the next is begun, in milliseconds.",
+    ),
+    number(
+        DELETE_RETENTION_MS,
         Type::Long,
         "86400000",
         0,
-        "Kept and shown.",
+        "How long a tombstone stays after it was first compacted, in milliseconds.",
     ),
-    number("min.compaction.lag.ms", Type::Long, "0", 0, "Kept and shown."),
+    number(
+        MIN_LAG_MS,
+        Type::Long,
+        "0",
+        0,
+        "How old a segment's newest record becomes before it is compacted, in milliseconds.",
+    ),
     number(
         "max.compaction.lag.ms",
         Type::Long,
@@ -186,11 +205,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     number("segment.index.bytes", Type::Int, "10485760", 4, "Kept and shown."),
     number("segment.jitter.ms", Type::Long, "0", 0, "Kept and shown."),
     number(
-        "min.cleanable.dirty.ratio",
+        DIRTY_RATIO,
         Type::Double,
         "0.5",
         0,
-        "Kept and shown.",
+        "The share of bytes not compacted yet from which on a partition is compacted.",
     ),
     word(
         "preallocate",
@@ -212,24 +231,42 @@ pub(crate) const SETTINGS: &[Setting] = &[
 pub(crate) type Given = BTreeMap<String, String>;
 
 /// The settings that are obeyed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Obeyed {
     pub(crate) message_bytes_max: usize,
     pub(crate) is_compacted: bool,
     pub(crate) timestamp_before_ms: i64,
     pub(crate) timestamp_after_ms: i64,
+    /// Whether segments are deleted by age and size.
+    pub(crate) is_deleted: bool,
+    pub(crate) retention_ms: Option<i64>,
+    pub(crate) retention_bytes: Option<u64>,
+    /// `None` when it was not given.
+    pub(crate) segment_bytes: Option<u32>,
+    pub(crate) segment_ms: i64,
+    pub(crate) delete_retention_ms: i64,
+    pub(crate) compaction_lag_ms: i64,
+    pub(crate) dirty_ratio: f64,
 }
 
 impl Obeyed {
     pub(crate) fn of(given: &Given) -> Self {
         let value = |name| given.get(name).map_or_else(|| default_of(name), String::as_str);
+        let number = |name| value(name).parse::<i64>();
+        let has_policy = |policy| value(CLEANUP_POLICY).split(',').any(|word| word.trim() == policy);
         Self {
             message_bytes_max: value(MAX_MESSAGE_BYTES).parse().unwrap_or(0),
-            is_compacted: value(CLEANUP_POLICY)
-                .split(',')
-                .any(|policy| policy.trim() == "compact"),
+            is_compacted: has_policy("compact"),
+            is_deleted: has_policy("delete"),
             timestamp_before_ms: value(BEFORE_MS).parse().unwrap_or(i64::MAX),
             timestamp_after_ms: value(AFTER_MS).parse().unwrap_or(i64::MAX),
+            retention_ms: number(RETENTION_MS).ok().filter(|limit| *limit >= 0),
+            retention_bytes: value(RETENTION_BYTES).parse().ok(),
+            segment_bytes: given.get(SEGMENT_BYTES).and_then(|bytes| bytes.parse().ok()),
+            segment_ms: number(SEGMENT_MS).unwrap_or(i64::MAX),
+            delete_retention_ms: number(DELETE_RETENTION_MS).unwrap_or(i64::MAX),
+            compaction_lag_ms: number(MIN_LAG_MS).unwrap_or(0),
+            dirty_ratio: value(DIRTY_RATIO).parse().unwrap_or(0.5),
         }
     }
 }

@@ -14,9 +14,10 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    append::{Append, Appended, append},
+    append::{Append, Appended, append, roll},
     batch::Refusal,
     catalog::Catalog,
+    cleaner::{Cleaner, Replacement, take_place},
     directory::Directory,
     disk::Disk,
     journal::Journal,
@@ -68,6 +69,17 @@ pub(crate) enum Job {
         before: i64,
         answer: oneshot::Sender<Result<i64, Refusal>>,
     },
+    /// Begins the next segment of a partition, if there is anything in this one.
+    Seal {
+        partition: Arc<Partition>,
+        answer: oneshot::Sender<io::Result<()>>,
+    },
+    /// Puts a compacted segment in its place.
+    Replace {
+        partition: Arc<Partition>,
+        made: Replacement,
+        answer: oneshot::Sender<io::Result<()>>,
+    },
     /// Forgets every producer of a partition.
     ForgetProducers {
         partition: Arc<Partition>,
@@ -111,12 +123,14 @@ pub(crate) fn start(config: &Config, disk: Arc<Disk>) -> Result<Opened, Error> {
         topics: Arc::clone(&topics),
         segment_bytes: config.segment_bytes,
         expiration_ms,
+        cleaner: Cleaner::start(Arc::clone(&topics), jobs.clone(), config.cleanup_interval)
+            .map_err(Error::io("start a thread for", directory.path()))?,
         directory,
     };
     let place: PathBuf = config.data_dir.clone();
     let builder = thread::Builder::new().name("evenkeel-log".into());
     let thread = builder
-        .spawn(move || writer.run(&received))
+        .spawn(move || writer.run(received))
         .map_err(Error::io("start a thread for", place))?;
     Ok(Opened {
         cluster,
@@ -135,6 +149,7 @@ struct Writer {
     topics: Arc<Topics>,
     segment_bytes: u32,
     expiration_ms: i64,
+    cleaner: Cleaner,
     directory: Directory,
 }
 
@@ -163,7 +178,7 @@ impl Round {
 }
 
 impl Writer {
-    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+    fn run(mut self, jobs: mpsc::Receiver<Job>) {
         self.expire();
         let mut expired = Instant::now();
         loop {
@@ -189,6 +204,8 @@ impl Writer {
                 break;
             }
         }
+        // Who still waits for an answer learns that none will come.
+        drop(jobs);
         self.close();
     }
 
@@ -261,6 +278,19 @@ impl Writer {
             } => {
                 drop(answer.send(self.delete_records(&partition, before)));
             }
+            Job::Seal { partition, answer } => drop(answer.send(self.seal(&partition))),
+            Job::Replace {
+                partition,
+                made,
+                answer,
+            } => {
+                let replaced = self
+                    .syncer
+                    .disk()
+                    .check_space()
+                    .and_then(|()| take_place(&partition, made));
+                drop(answer.send(replaced));
+            }
             Job::ForgetProducers { partition, answer } => {
                 held(&partition.log).forget_producers();
                 drop(answer.send(Ok(())));
@@ -322,6 +352,16 @@ impl Writer {
         Ok(())
     }
 
+    fn seal(&self, partition: &Partition) -> io::Result<()> {
+        let mut log = held(&partition.log);
+        if log.is_closed() || log.is_fresh() {
+            return Ok(());
+        }
+        self.syncer.disk().check_space()?;
+        log.mend()?;
+        roll(partition, &mut log)
+    }
+
     fn delete_records(&mut self, partition: &Partition, before: i64) -> Result<i64, Refusal> {
         let Bounds { start, end } = partition.bounds();
         let before = if before == -1 { end } else { before };
@@ -354,6 +394,7 @@ impl Writer {
 
     /// Everything acknowledged is durable already; this only makes the next start quick.
     fn close(self) {
+        self.cleaner.end();
         for topic in self.topics.all() {
             for partition in &topic.partitions {
                 let index = partition

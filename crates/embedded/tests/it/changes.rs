@@ -71,8 +71,14 @@ fn settings(client: &mut Client, name: &str, names: &[&str]) -> Vec<(String, boo
     let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
     let configs = client.call(4, &request).results[0].configs.clone();
     let find = |name: &&str| {
-        let found = configs.iter().find(|config| config.name.as_str() == *name).unwrap();
-        (found.value.as_ref().unwrap().to_string(), found.config_source == 1)
+        let found = configs
+            .iter()
+            .find(|config| config.name.as_str() == *name)
+            .unwrap();
+        (
+            found.value.as_ref().unwrap().to_string(),
+            found.config_source == 1,
+        )
     };
     names.iter().map(find).collect()
 }
@@ -102,7 +108,10 @@ fn partitions_are_added_and_stay() {
     assert_eq!(partitions(&mut client), 5);
     assert_eq!(client.read("t", 1, 0), [(0, "old".into())]);
     assert_eq!(client.read("t", 4, 0), [(0, "new".into())]);
-    assert_eq!(settings(&mut client, "t", &["retention.ms"]), [("77".into(), true)]);
+    assert_eq!(
+        settings(&mut client, "t", &["retention.ms"]),
+        [("77".into(), true)]
+    );
 }
 
 #[test]
@@ -132,7 +141,11 @@ fn settings_are_edited_obeyed_and_stay() {
         ("cleanup.policy", 2, Some("compact")),
     ];
     assert_eq!(edit(&mut client, TOPIC, "t", &edits).0, 0);
-    assert_eq!(client.produce("t", 0, PLAIN.of(&[&long])).error_code, 10, "obeyed");
+    assert_eq!(
+        client.produce("t", 0, PLAIN.of(&[&long])).error_code,
+        10,
+        "obeyed"
+    );
     let names = ["max.message.bytes", "segment.ms", "cleanup.policy"];
     let expected = [
         ("300".into(), true),
@@ -153,7 +166,10 @@ fn settings_are_replaced_as_a_whole() {
     let names = ["segment.ms", "retention.ms"];
     let expected = [("604800000".into(), false), ("8".into(), true)];
     assert_eq!(settings(&mut client, "t", &names), expected);
-    assert_eq!(replace(&mut client, "t", &[("retention.ms", "soon")]), INVALID_CONFIG);
+    assert_eq!(
+        replace(&mut client, "t", &[("retention.ms", "soon")]),
+        INVALID_CONFIG
+    );
     assert_eq!(settings(&mut client, "t", &names), expected);
 }
 

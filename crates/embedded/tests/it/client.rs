@@ -20,6 +20,8 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes},
 };
 
+use crate::produce::Entry;
+
 /// Generous, so that a loaded machine fails nothing.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
@@ -136,18 +138,26 @@ impl Client {
     }
 
     /// Every record's value from an offset on, with its offset.
-    pub(crate) fn read(&mut self, name: &str, partition: i32, mut offset: i64) -> Vec<(i64, String)> {
-        let mut all = Vec::new();
+    pub(crate) fn read(&mut self, name: &str, partition: i32, offset: i64) -> Vec<(i64, String)> {
+        let all = self.entries(name, partition, offset).into_iter();
+        all.map(|entry| (entry.offset, entry.value.unwrap_or_default()))
+            .collect()
+    }
+
+    /// Every record from an offset on.
+    pub(crate) fn entries(&mut self, name: &str, partition: i32, mut offset: i64) -> Vec<Entry> {
+        let mut all: Vec<Entry> = Vec::new();
         loop {
             let response = self.fetch(&fetch(name, partition, offset));
             let data = &response.responses[0].partitions[0];
             assert_eq!(data.error_code, 0, "fetch of {name} {partition} from {offset}");
-            let records = crate::produce::records(data.records.as_ref().unwrap());
+            let records = crate::produce::entries(data.records.as_ref().unwrap());
             if records.is_empty() {
                 return all;
             }
-            all.extend(records.into_iter().filter(|(at, _)| *at >= offset));
-            offset = all.last().unwrap().0 + 1;
+            let last = records.last().unwrap().offset;
+            all.extend(records.into_iter().filter(|entry| entry.offset >= offset));
+            offset = last + 1;
         }
     }
 

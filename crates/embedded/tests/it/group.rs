@@ -6,8 +6,8 @@ use bytes::Bytes;
 use kafka_protocol::{
     messages::{
         DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-        JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-        SyncGroupRequest,
+        JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+        OffsetFetchRequest, SyncGroupRequest,
         join_group_request::JoinGroupRequestProtocol,
         leave_group_request::MemberIdentity,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -239,7 +239,10 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_its_double() {
     let (mut one, mut two) = (served.client(), served.client());
     let first = join_as(&mut one, "a", &text(""));
     assert_eq!((first.error_code, first.generation_id), (0, 1));
-    assert_eq!(sync(&mut one, &first.member_id, 1, &[(&first.member_id, "part")]), (0, "part".into()));
+    assert_eq!(
+        sync(&mut one, &first.member_id, 1, &[(&first.member_id, "part")]),
+        (0, "part".into())
+    );
     let again = join_as(&mut two, "a", &text(""));
     assert_eq!((again.error_code, again.generation_id), (0, 1), "no rebalance");
     assert_ne!(again.member_id, first.member_id);
@@ -257,13 +260,20 @@ fn a_static_member_comes_back_without_a_rebalance_and_fences_its_double() {
     let describe = DescribeGroupsRequest::default().with_groups(vec![group()]);
     let described = two.call(5, &describe).groups[0].clone();
     assert_eq!(
-        (described.group_state, described.protocol_type, described.protocol_data),
+        (
+            described.group_state,
+            described.protocol_type,
+            described.protocol_data
+        ),
         (text("Stable"), text("consumer"), text("range"))
     );
     let member = &described.members[0];
     assert_eq!(member.member_id, again.member_id);
     assert_eq!(member.group_instance_id, Some(text("a")));
-    assert_eq!((member.client_id.as_str(), member.client_host.as_str()), ("test", "/127.0.0.1"));
+    assert_eq!(
+        (member.client_id.as_str(), member.client_host.as_str()),
+        ("test", "/127.0.0.1")
+    );
     assert_eq!(member.member_metadata, Bytes::from("m"));
     assert_eq!(member.member_assignment, Bytes::from("part"));
 
@@ -288,7 +298,9 @@ fn delete_offset(client: &mut Client, name: &str, partition: i32) -> (i16, i16) 
     (answer.error_code, code(&answer.topics))
 }
 
-fn partition_code(topic: &kafka_protocol::messages::offset_delete_response::OffsetDeleteResponseTopic) -> i16 {
+fn partition_code(
+    topic: &kafka_protocol::messages::offset_delete_response::OffsetDeleteResponseTopic,
+) -> i16 {
     topic.partitions[0].error_code
 }
 

@@ -10,6 +10,7 @@
 
 mod changes;
 mod client;
+mod compaction;
 mod crash;
 mod faults;
 mod fetch;
@@ -19,6 +20,7 @@ mod judges;
 mod produce;
 mod proxy;
 mod restart;
+mod retention;
 mod served;
 mod topics;
 mod versions;

@@ -1,6 +1,9 @@
 //! Batches in: idempotence case by case, and what is refused.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    io::{Read, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{InitProducerIdRequest, TransactionalId};
@@ -48,13 +51,19 @@ pub(crate) fn stamped(producer: i64, epoch: i16, sequence: i32) -> Batch {
 impl Batch {
     /// The batch of these values; each record is a millisecond later than the one before.
     pub(crate) fn of<T: AsRef<str>>(&self, values: &[T]) -> Bytes {
+        let values = values.iter().map(|value| (self.key, Some(value.as_ref())));
+        self.pairs(&values.collect::<Vec<_>>())
+    }
+
+    /// The batch of these keys and values.
+    pub(crate) fn pairs(&self, values: &[(Option<&str>, Option<&str>)]) -> Bytes {
         let mut records = BytesMut::new();
-        for (place, value) in values.iter().enumerate() {
+        for (place, (key, value)) in values.iter().enumerate() {
             let mut record = vec![0];
             put_varint(&mut record, place as i64);
             put_varint(&mut record, place as i64);
-            put_bytes(&mut record, self.key);
-            put_bytes(&mut record, Some(value.as_ref()));
+            put_bytes(&mut record, *key);
+            put_bytes(&mut record, *value);
             put_varint(&mut record, 0);
             let mut length = Vec::new();
             put_varint(&mut length, record.len() as i64);
@@ -114,8 +123,37 @@ fn varint(bytes: &mut &[u8]) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// The same batch with its records compressed by gzip.
+pub(crate) fn gzipped(batch: &[u8]) -> Bytes {
+    let (before, records) = batch[21..].split_at(40);
+    let mut packed = Vec::new();
+    let mut encoder = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+    encoder.write_all(records).unwrap();
+    encoder.finish().unwrap();
+    let mut checked = vec![0, 1];
+    checked.extend(&before[2..]);
+    checked.extend(packed);
+    seal(&checked)
+}
+
 /// Offset and value of every record in whole batches.
-pub(crate) fn records(mut batches: &[u8]) -> Vec<(i64, String)> {
+pub(crate) fn records(batches: &[u8]) -> Vec<(i64, String)> {
+    let all = entries(batches).into_iter();
+    all.map(|entry| (entry.offset, entry.value.unwrap_or_default()))
+        .collect()
+}
+
+/// A record as it was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: String,
+    pub(crate) value: Option<String>,
+}
+
+/// Every record in whole batches.
+pub(crate) fn entries(mut batches: &[u8]) -> Vec<Entry> {
     let mut all = Vec::new();
     while !batches.is_empty() {
         let base = (&batches[..8]).get_i64();
@@ -127,22 +165,42 @@ pub(crate) fn records(mut batches: &[u8]) -> Vec<(i64, String)> {
             "the checksum of a fetched batch"
         );
         let count = (&batch[57..61]).get_i32();
-        let mut bytes = &batch[61..];
+        let base_timestamp = (&batch[27..35]).get_i64();
+        let mut unpacked = Vec::new();
+        if batch[22] & 7 == 1 {
+            flate2::read::MultiGzDecoder::new(&batch[61..])
+                .read_to_end(&mut unpacked)
+                .unwrap();
+        } else {
+            unpacked.extend(&batch[61..]);
+        }
+        let mut bytes = unpacked.as_slice();
         for _ in 0..count {
             let length = varint(&mut bytes) as usize;
             let (mut record, after) = bytes.split_at(length);
             bytes = after;
             record.advance(1);
-            varint(&mut record);
+            let timestamp = base_timestamp + varint(&mut record);
             let offset = base + varint(&mut record);
-            let key = varint(&mut record).max(0) as usize;
-            record.advance(key);
-            let value = varint(&mut record) as usize;
-            all.push((offset, String::from_utf8(record[..value].to_vec()).unwrap()));
+            let key = take_text(&mut record).unwrap_or_default();
+            let value = take_text(&mut record);
+            all.push(Entry {
+                offset,
+                timestamp,
+                key,
+                value,
+            });
         }
         batches = rest;
     }
     all
+}
+
+fn take_text(bytes: &mut &[u8]) -> Option<String> {
+    let length = usize::try_from(varint(bytes)).ok()?;
+    let (text, rest) = bytes.split_at(length);
+    *bytes = rest;
+    Some(String::from_utf8(text.to_vec()).unwrap())
 }
 
 /// Produces a batch of `values` and returns its offset, or its error code negated.

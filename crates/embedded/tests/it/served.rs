@@ -65,8 +65,14 @@ impl Served {
 
     /// Starts again on the same directory and port.
     pub(crate) fn start_again(&mut self) {
+        self.start_with(|_| {});
+    }
+
+    /// Starts again with other settings.
+    pub(crate) fn start_with(&mut self, change: impl FnOnce(&mut Config)) {
         let mut config = config(self.directory.path());
         config.listen = self.address;
+        change(&mut config);
         self.broker = Some(self.runtime.block_on(evenkeel_embedded::start(config)).unwrap());
     }
 
@@ -85,11 +91,21 @@ pub(crate) struct Spawned {
 impl Spawned {
     /// Starts one, with shell commands such as `ulimit` before it.
     pub(crate) fn start(directory: &Path, before: &str) -> Self {
+        Self::with(directory, before, &[])
+    }
+
+    /// Starts one that deletes and compacts all the time.
+    pub(crate) fn cleaning(directory: &Path) -> Self {
+        Self::with(directory, "", &["127.0.0.1:0", "1"])
+    }
+
+    fn with(directory: &Path, before: &str, arguments: &[&str]) -> Self {
         let script = format!("{before}\nexec \"$0\" \"$@\"");
         let mut child = Command::new("bash")
             .args(["-c", &script])
             .arg(env!("CARGO_BIN_EXE_evenkeel-embedded-serve"))
             .arg(directory)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
