@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod commit;
+pub mod diversion;
 pub mod inbox;
 pub mod membership;
 pub mod redrive;

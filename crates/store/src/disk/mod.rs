@@ -7,7 +7,7 @@ mod frame;
 mod ledger;
 mod open;
 mod segment;
-mod stamps;
+pub(crate) mod stamps;
 
 use std::fs::File;
 use std::path::PathBuf;

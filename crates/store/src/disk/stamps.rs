@@ -10,12 +10,12 @@ use crate::Span;
 /// Ranges that do not overlap. Where a stamp was replaced by one that covers less, the rest is void: no stamp that came
 /// with a row counts there again.
 #[derive(Debug, Default)]
-pub(super) struct Stamps {
+pub(crate) struct Stamps {
     ranges: BTreeMap<u64, (u64, Option<Stamping>)>,
 }
 
 /// The positions that a stamp covers.
-pub(super) fn span_of(range: &StampedRange) -> Span {
+pub(crate) fn span_of(range: &StampedRange) -> Span {
     let count = u64::try_from(range.stamping.stamp.count).unwrap_or(0);
     Span {
         head: range.position,
@@ -24,11 +24,11 @@ pub(super) fn span_of(range: &StampedRange) -> Span {
 }
 
 impl Stamps {
-    pub(super) fn insert(&mut self, range: StampedRange) {
+    pub(crate) fn insert(&mut self, range: StampedRange) {
         self.put(span_of(&range), Some(range.stamping));
     }
 
-    pub(super) fn void(&mut self, span: Span) {
+    pub(crate) fn void(&mut self, span: Span) {
         self.put(span, None);
     }
 
@@ -46,12 +46,12 @@ impl Stamps {
     }
 
     /// Forgets what lies wholly below `head`.
-    pub(super) fn remove(&mut self, head: u64) {
+    pub(crate) fn remove(&mut self, head: u64) {
         self.ranges.retain(|_, (end, _)| *end > head);
     }
 
     /// What overlaps `span`, in order.
-    pub(super) fn overlapping(&self, span: Span) -> Vec<(Span, Option<Stamping>)> {
+    pub(crate) fn overlapping(&self, span: Span) -> Vec<(Span, Option<Stamping>)> {
         let before = self
             .ranges
             .range(..span.head)
@@ -68,7 +68,7 @@ impl Stamps {
             .collect()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (Span, Option<Stamping>)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Span, Option<Stamping>)> {
         self.ranges.iter().map(|(head, (tail, stamping))| {
             let (head, tail) = (*head, *tail);
             (Span { head, tail }, *stamping)

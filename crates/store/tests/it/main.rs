@@ -11,4 +11,6 @@ mod conformance;
 mod damage;
 mod disk;
 mod kill;
+mod memory;
 mod rows;
+mod shared;
