@@ -1,14 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod alarms;
 mod disk;
+mod durable_file;
 mod error;
+mod holds;
 mod memory;
 mod row;
 mod shared;
 mod standby;
 
-pub use disk::{Config, DiskStandby};
+pub use alarms::{Alarm, AlarmKind, Alarms};
+pub use disk::{Config, DiskLook, DiskStandby};
 pub use error::Error;
+pub use holds::{Hold, Holds, HoldsError, Scope};
 pub use memory::MemoryStandby;
 pub use row::{Kind, Piece, Row, StoredRow};
 pub use shared::{AppendIn, Lane, Listed, SharedStandby};

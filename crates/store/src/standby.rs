@@ -91,6 +91,26 @@ pub struct Place {
     pub partition: Option<i32>,
 }
 
+impl Place {
+    /// Stands for the partition of what is kept aside.
+    const ASIDE: i32 = -2;
+
+    /// Where dead letters wait that their own topic refuses: no lane, nothing waits behind them.
+    #[must_use]
+    pub const fn aside(topic: TopicName) -> Self {
+        Self {
+            topic,
+            partition: Some(Self::ASIDE),
+        }
+    }
+
+    /// True for a place that [`Place::aside`] made.
+    #[must_use]
+    pub fn is_aside(&self) -> bool {
+        self.partition == Some(Self::ASIDE)
+    }
+}
+
 /// The identity of one append: a retried one is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppendId {
@@ -163,6 +183,6 @@ pub struct Damage {
     pub file: PathBuf,
     /// Offset of the first damaged byte in `file`.
     pub offset: u64,
-    /// Where a copy of the bytes is kept.
+    /// Where a copy of the bytes is kept, or will be kept by the store's owner when only looked at.
     pub kept_at: PathBuf,
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::codec::{Decoded, Fields, Totals, take_row};
 use super::frame::Block;
 use super::ledger::Ledger;
-use super::open::{list_again, storage, write_aside};
+use super::open::{Access, keep, list_again, storage};
 use super::{Config, segment};
 use crate::{Damage, Error, Piece, Place, PlaceStats, Row, Span, Stats, StoredRow};
 
@@ -42,6 +42,7 @@ pub(super) enum Question {
 pub(super) struct Fetcher {
     config: Config,
     ledger: Arc<Mutex<Ledger>>,
+    access: Access,
     file: Option<(u64, File)>,
     /// The first row of each place, as of its head.
     heads: HashMap<u32, (u64, Head)>,
@@ -66,10 +67,11 @@ struct BlockPiece {
 }
 
 impl Fetcher {
-    pub(super) fn new(config: Config, ledger: Arc<Mutex<Ledger>>) -> Self {
+    pub(super) fn new(config: Config, ledger: Arc<Mutex<Ledger>>, access: Access) -> Self {
         Self {
             config,
             ledger,
+            access,
             file: None,
             heads: HashMap::new(),
         }
@@ -101,7 +103,7 @@ impl Fetcher {
         }
     }
 
-    fn read(&mut self, place: &Place, from: u64, bytes_max: usize) -> io::Result<Piece> {
+    pub(super) fn read(&mut self, place: &Place, from: u64, bytes_max: usize) -> io::Result<Piece> {
         let (mut rows, mut bytes) = (Vec::<StoredRow>::new(), 0_usize);
         let mut together_to = from;
         let ledger = self.ledger.clone();
@@ -124,7 +126,7 @@ impl Fetcher {
         Ok(Piece { rows, stamps })
     }
 
-    fn open_places(&mut self) -> io::Result<Vec<PlaceStats>> {
+    pub(super) fn open_places(&mut self) -> io::Result<Vec<PlaceStats>> {
         let names: Vec<Place> = lock(&self.ledger).by_name.keys().cloned().collect();
         let mut places = Vec::with_capacity(names.len());
         for name in names {
@@ -134,7 +136,7 @@ impl Fetcher {
         Ok(places)
     }
 
-    fn stats(&mut self) -> io::Result<Stats> {
+    pub(super) fn stats(&mut self) -> io::Result<Stats> {
         let places = self.open_places()?;
         Ok(Stats {
             events: places.iter().map(|place| place.events).sum(),
@@ -209,7 +211,10 @@ impl Fetcher {
         let mut from = from;
         while let Some(piece) = self.next_piece(place, from) {
             let Some(blocks) = self.blocks(&piece)? else {
-                // The segment was drained and deleted meanwhile.
+                // The segment was drained and deleted meanwhile. The owner's ledger knows it; a look goes on behind it.
+                if self.access == Access::Look {
+                    from = piece.extent_end;
+                }
                 continue;
             };
             from = blocks.last().map_or(piece.extent_end, Block::end);
@@ -246,16 +251,20 @@ impl Fetcher {
         if let Some(blocks) = listed() {
             return Ok(Some(chosen(&blocks, piece.from)));
         }
-        match list_again(&self.config.directory, piece.segment) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    && !lock(&self.ledger).segments.contains_key(&piece.segment) =>
-            {
-                Ok(None)
-            }
+        match list_again(&self.config.directory, piece.segment, self.access) {
+            Err(error) if self.is_drained(piece.segment, &error) => Ok(None),
             Err(error) => Err(error),
-            Ok(_) => Ok(Some(chosen(&listed().unwrap_or_default(), piece.from))),
+            Ok(all) => {
+                let blocks = all.get(&piece.place).map_or(&[][..], Vec::as_slice);
+                Ok(Some(chosen(blocks, piece.from)))
+            }
         }
+    }
+
+    /// True when a file that cannot be opened was deleted because all that it held is sent.
+    fn is_drained(&self, segment: u64, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::NotFound
+            && (self.access == Access::Look || !lock(&self.ledger).segments.contains_key(&segment))
     }
 
     fn walk_block(
@@ -265,7 +274,12 @@ impl Fetcher {
         block: Block,
         visit: &mut impl FnMut(Decoded) -> ControlFlow<()>,
     ) -> io::Result<ControlFlow<()>> {
-        let bytes = self.load(piece.segment, block)?;
+        let bytes = match self.load(piece.segment, block) {
+            Err(error) if self.access == Access::Look && self.is_drained(piece.segment, &error) => {
+                return Ok(ControlFlow::Continue(()));
+            }
+            other => other?,
+        };
         let mut fields = Fields::new(&bytes);
         let mut next = block.position;
         // Damaged bytes since the last readable row: what they held is known when the next one says where it stands.
@@ -323,14 +337,15 @@ impl Fetcher {
             return Ok(());
         }
         let offset = u64::from(block.offset) + from as u64;
-        let kept_at = write_aside(&self.config.directory, piece.segment, offset, lost)?;
-        lock(&self.ledger).report(Damage {
+        let (directory, access) = (&self.config.directory, self.access);
+        let damage = Damage {
             place: Some(place.clone()),
             positions: Some(positions),
-            file: segment::path(&self.config.directory, piece.segment),
+            file: segment::path(directory, piece.segment),
             offset,
-            kept_at,
-        });
+            kept_at: keep(directory, piece.segment, offset, lost, access)?,
+        };
+        lock(&self.ledger).report(damage, access);
         Ok(())
     }
 }

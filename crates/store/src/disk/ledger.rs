@@ -6,6 +6,7 @@ use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 
 use super::codec::Totals;
 use super::frame::{Block, Draft, Step};
+use super::open::Access;
 use super::stamps::Stamps;
 use crate::{AppendId, Damage, Place, Span};
 
@@ -247,12 +248,18 @@ impl Ledger {
         draft
     }
 
-    pub(super) fn report(&mut self, damage: Damage) {
+    pub(super) fn report(&mut self, damage: Damage, access: Access) {
         let known = self
             .damages
             .iter()
             .any(|other| other.file == damage.file && other.offset == damage.offset);
         if known {
+            return;
+        }
+        if self.damages.len() < DAMAGES_MAX {
+            self.damages.push(damage.clone());
+        }
+        if access == Access::Look {
             return;
         }
         tracing::error!(
@@ -263,9 +270,6 @@ impl Ledger {
             kept_at = %damage.kept_at.display(),
             "the standby store has bytes that cannot be read back; they are kept aside"
         );
-        if self.damages.len() < DAMAGES_MAX {
-            self.damages.push(damage);
-        }
     }
 }
 

@@ -5,6 +5,7 @@ mod commit;
 mod fetch;
 mod frame;
 mod ledger;
+mod look;
 mod open;
 mod segment;
 pub(crate) mod stamps;
@@ -20,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use self::commit::{Change, Committer, Request};
 use self::fetch::{Fetcher, Question};
 use self::ledger::Ledger;
+pub use self::look::DiskLook;
+use self::open::Access;
 use crate::standby::BoxFuture;
 use crate::{AppendId, Damage, Error, Piece, Place, PlaceStats, Row, Span, Standby, Stats};
 
@@ -82,7 +85,7 @@ impl DiskStandby {
         let (requests, requested) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (questions, questioned) = mpsc::channel(QUESTIONS_WAITING_MAX);
         let committer = Committer::new(config.clone(), ledger.clone(), Box::new(opened.file));
-        let fetcher = Fetcher::new(config.clone(), ledger.clone());
+        let fetcher = Fetcher::new(config.clone(), ledger.clone(), Access::Own);
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.to_owned())

@@ -10,6 +10,19 @@ use super::segment;
 use crate::{Damage, Error};
 
 const FORMAT: &str = "evenkeel standby store 2";
+/// How often the lock is tried: whoever looks whether a store is in use holds it for an instant.
+const LOCK_ATTEMPTS: u32 = 20;
+/// Wait between these attempts.
+const BETWEEN_LOCK_ATTEMPTS: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// What may be done with a store's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The lock is held: they are mended and written.
+    Own,
+    /// Another process may be writing them: they are only read, and what is unfinished at their end is its business.
+    Look,
+}
 
 /// An open store's files and contents.
 #[derive(Debug)]
@@ -30,9 +43,35 @@ pub(super) fn open(directory: &Path) -> Result<Opened, Error> {
     let (ledger, file) = if segments.is_empty() {
         start(directory).map_err(failed("write its first file"))?
     } else {
-        recover(directory, &segments).map_err(failed("read its files"))?
+        reopen(directory, &segments).map_err(failed("read its files"))?
     };
     Ok(Opened { lock, ledger, file })
+}
+
+/// Reads what the store in `directory` holds, without its lock, and writes nothing.
+pub(super) fn look(directory: &Path) -> Result<Ledger, Error> {
+    let failed = |action| move |source| storage(directory, action, source);
+    let segments = segment::list(directory).map_err(failed("list its files"))?;
+    if segments.is_empty() {
+        return Ok(Ledger::first());
+    }
+    read_format(directory)?;
+    let (ledger, _end) = recover(directory, &segments, Access::Look).map_err(failed("read its files"))?;
+    Ok(ledger)
+}
+
+/// True while a process has the store in `directory` open.
+pub(super) fn is_in_use(directory: &Path) -> Result<bool, Error> {
+    let lock = match File::open(directory.join("lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(|source| storage(directory, "open its lock", source))?,
+    };
+    // Shared, so that two who look do not take each other for the owner; it is let go at once.
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(source)) => Err(storage(directory, "look at its lock", source)),
+    }
 }
 
 pub(super) fn storage(directory: &Path, action: &'static str, source: io::Error) -> Error {
@@ -50,12 +89,34 @@ fn lock(directory: &Path) -> Result<File, Error> {
         .write(true)
         .open(directory.join("lock"))
         .map_err(|source| storage(directory, "open its lock", source))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            directory: directory.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(storage(directory, "take its lock", source)),
+    for attempt in 1..=LOCK_ATTEMPTS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
+                std::thread::sleep(BETWEEN_LOCK_ATTEMPTS);
+            }
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(source)) => return Err(storage(directory, "take its lock", source)),
+        }
+    }
+    Err(Error::Locked {
+        directory: directory.to_owned(),
+    })
+}
+
+fn read_format(directory: &Path) -> Result<(), Error> {
+    match std::fs::read_to_string(directory.join("format")) {
+        Ok(found) if found.trim() == FORMAT => Ok(()),
+        Ok(found) => Err(other_format(directory, &found)),
+        Err(source) => Err(storage(directory, "read its format", source)),
+    }
+}
+
+fn other_format(directory: &Path, found: &str) -> Error {
+    Error::Format {
+        directory: directory.to_owned(),
+        found: found.chars().take(80).collect(),
+        known: FORMAT,
     }
 }
 
@@ -63,11 +124,7 @@ fn check_format(directory: &Path, is_new: bool) -> Result<(), Error> {
     let path = directory.join("format");
     match std::fs::read_to_string(&path) {
         Ok(found) if found.trim() == FORMAT => Ok(()),
-        Ok(found) if !(is_new && found.is_empty()) => Err(Error::Format {
-            directory: directory.to_owned(),
-            found: found.chars().take(80).collect(),
-            known: FORMAT,
-        }),
+        Ok(found) if !(is_new && found.is_empty()) => Err(other_format(directory, &found)),
         Err(error) if !(is_new && error.kind() == io::ErrorKind::NotFound) => {
             Err(storage(directory, "read its format", error))
         }
@@ -84,7 +141,19 @@ fn start(directory: &Path) -> io::Result<(Ledger, File)> {
     Ok((ledger, file))
 }
 
-fn recover(directory: &Path, segments: &[u64]) -> io::Result<(Ledger, File)> {
+/// Brings back what was there, and goes on writing behind it.
+fn reopen(directory: &Path, segments: &[u64]) -> io::Result<(Ledger, File)> {
+    let (mut ledger, end) = recover(directory, segments, Access::Own)?;
+    let file = segment::reopen(directory, ledger.active, end)?;
+    let active = ledger.active;
+    if let Some(segment) = ledger.segments.get_mut(&active) {
+        segment.bytes = end;
+    }
+    Ok((ledger, file))
+}
+
+/// What the files hold, and where the readable part of the last one ends.
+fn recover(directory: &Path, segments: &[u64], access: Access) -> io::Result<(Ledger, u64)> {
     let mut ledger = Ledger::default();
     for segment in segments {
         let bytes = std::fs::metadata(segment::path(directory, *segment))?.len();
@@ -96,26 +165,23 @@ fn recover(directory: &Path, segments: &[u64]) -> io::Result<(Ledger, File)> {
     for segment in newer {
         let bytes = segment::load(directory, segment)?;
         if ledger.active != 0 {
-            segment::write_list(directory, ledger.active, &ledger.active_blocks)?;
+            if access == Access::Own {
+                segment::write_list(directory, ledger.active, &ledger.active_blocks)?;
+            }
             ledger.active_blocks.clear();
         }
         ledger.active = segment;
         let from = if segment == base {
             let behind = replay_first(&mut ledger, segment, &bytes);
-            add_older(&mut ledger, directory, &older)?;
+            add_older(&mut ledger, directory, &older, access)?;
             behind
         } else {
             segment::HEADER_BYTES
         };
-        end = replay(&mut ledger, directory, segment, &bytes, from)?;
-    }
-    let file = segment::reopen(directory, ledger.active, end as u64)?;
-    let active = ledger.active;
-    if let Some(segment) = ledger.segments.get_mut(&active) {
-        segment.bytes = end as u64;
+        end = replay(&mut ledger, directory, segment, &bytes, (from, access))?;
     }
     ledger.sweep();
-    Ok((ledger, file))
+    Ok((ledger, end as u64))
 }
 
 /// The newest segment whose first frame is whole: it says everything that was known when it was begun.
@@ -144,11 +210,11 @@ fn replay_first(ledger: &mut Ledger, segment: u64, bytes: &[u8]) -> usize {
     segment::HEADER_BYTES + HEADER_BYTES + body.len()
 }
 
-fn add_older(ledger: &mut Ledger, directory: &Path, older: &[u64]) -> io::Result<()> {
+fn add_older(ledger: &mut Ledger, directory: &Path, older: &[u64], access: Access) -> io::Result<()> {
     for segment in older {
         let places = match segment::listed_places(directory, *segment) {
             Some(places) => places,
-            None => list_again(directory, *segment)?,
+            None => ends(&list_again(directory, *segment, access)?),
         };
         for (place, end) in places {
             let is_parked = |holding: &super::ledger::Holding| end > holding.span.head;
@@ -160,10 +226,13 @@ fn add_older(ledger: &mut Ledger, directory: &Path, older: &[u64]) -> io::Result
     Ok(())
 }
 
+/// Where the rows of each place lie in a segment.
+pub(super) type Blocks = std::collections::HashMap<u32, Vec<frame::Block>>;
+
 /// Makes the list of a finished segment anew from its frames.
-pub(super) fn list_again(directory: &Path, segment: u64) -> io::Result<Vec<(u32, u64)>> {
+pub(super) fn list_again(directory: &Path, segment: u64, access: Access) -> io::Result<Blocks> {
     let bytes = segment::load(directory, segment)?;
-    let mut blocks = std::collections::HashMap::<u32, Vec<frame::Block>>::new();
+    let mut blocks = Blocks::new();
     let mut at = segment::HEADER_BYTES;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let body = match frame::open(rest, segment) {
@@ -187,9 +256,16 @@ pub(super) fn list_again(directory: &Path, segment: u64) -> io::Result<Vec<(u32,
         }
         at += HEADER_BYTES + body.len();
     }
-    segment::write_list(directory, segment, &blocks)?;
+    if access == Access::Own {
+        segment::write_list(directory, segment, &blocks)?;
+    }
+    Ok(blocks)
+}
+
+/// The position after the last record of each place.
+fn ends(blocks: &Blocks) -> Vec<(u32, u64)> {
     let end = |(place, blocks): (&u32, &Vec<frame::Block>)| Some((*place, blocks.last()?.end()));
-    Ok(blocks.iter().filter_map(end).collect())
+    blocks.iter().filter_map(end).collect()
 }
 
 /// Replays the frames of a segment from `at` and returns where the readable part ends.
@@ -198,7 +274,7 @@ fn replay(
     directory: &Path,
     segment: u64,
     bytes: &[u8],
-    mut at: usize,
+    (mut at, access): (usize, Access),
 ) -> io::Result<usize> {
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let flaw = match frame::open(rest, segment) {
@@ -212,8 +288,8 @@ fn replay(
         };
         // A frame is acknowledged before the next one is written: what is not whole at the end was never acknowledged.
         let Some(next) = frame::find(bytes, at + 1, segment) else {
-            if matches!(flaw, Flaw::Checksum { .. }) {
-                keep_aside(ledger, directory, segment, bytes, at..bytes.len())?;
+            if access == Access::Own && matches!(flaw, Flaw::Checksum { .. }) {
+                keep_aside(ledger, directory, segment, bytes, (at..bytes.len(), access))?;
             }
             break;
         };
@@ -225,11 +301,11 @@ fn replay(
                 ledger.sweep();
                 at = body + body_bytes;
                 if readable < body_bytes {
-                    keep_aside(ledger, directory, segment, bytes, body + readable..at)?;
+                    keep_aside(ledger, directory, segment, bytes, (body + readable..at, access))?;
                 }
             }
             Flaw::Incomplete => {
-                keep_aside(ledger, directory, segment, bytes, at..next)?;
+                keep_aside(ledger, directory, segment, bytes, (at..next, access))?;
                 at = next;
             }
         }
@@ -259,25 +335,45 @@ fn keep_aside(
     directory: &Path,
     segment: u64,
     bytes: &[u8],
-    range: std::ops::Range<usize>,
+    (range, access): (std::ops::Range<usize>, Access),
 ) -> io::Result<()> {
     let offset = range.start as u64;
-    let kept_at = write_aside(directory, segment, offset, bytes.get(range).unwrap_or_default())?;
-    ledger.report(Damage {
+    let lost = bytes.get(range).unwrap_or_default();
+    let damage = Damage {
         place: None,
         positions: None,
         file: segment::path(directory, segment),
         offset,
-        kept_at,
-    });
+        kept_at: keep(directory, segment, offset, lost, access)?,
+    };
+    ledger.report(damage, access);
     Ok(())
 }
 
+/// Where a copy of damaged bytes is; the store's owner makes it, and who only looks tells where it will be.
+pub(super) fn keep(
+    directory: &Path,
+    segment: u64,
+    offset: u64,
+    lost: &[u8],
+    access: Access,
+) -> io::Result<PathBuf> {
+    match access {
+        Access::Own => write_aside(directory, segment, offset, lost),
+        Access::Look => Ok(aside(directory, segment, offset)),
+    }
+}
+
+fn aside(directory: &Path, segment: u64, offset: u64) -> PathBuf {
+    directory
+        .join("damaged")
+        .join(format!("{segment:016}-{offset}.bytes"))
+}
+
 /// Keeps a copy of damaged bytes in `damaged/`.
-pub(super) fn write_aside(directory: &Path, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<PathBuf> {
-    let aside = directory.join("damaged");
-    std::fs::create_dir_all(&aside)?;
-    let path = aside.join(format!("{segment:016}-{offset}.bytes"));
+fn write_aside(directory: &Path, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(directory.join("damaged"))?;
+    let path = aside(directory, segment, offset);
     std::fs::write(&path, bytes)?;
     File::open(&path)?.sync_all()?;
     Ok(path)

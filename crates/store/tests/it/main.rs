@@ -11,6 +11,7 @@ mod conformance;
 mod damage;
 mod disk;
 mod kill;
+mod look;
 mod memory;
 mod rows;
 mod shared;
