@@ -5,6 +5,7 @@ pub mod commit;
 pub mod diversion;
 pub mod inbox;
 pub mod membership;
+pub mod pace;
 pub mod redrive;
 pub mod retry;
 pub mod session;

@@ -13,7 +13,8 @@
 //!   sends of one partition are written in the order in which they were given. When the leader changes, the shell ends
 //!   the attempts at the old leader with `Disconnected`.
 //! - [`Order::Append`] stands by itself. [`Order::Read`], [`Order::StoreStamps`] and [`Order::Remove`] of one partition
-//!   are carried out in their order, each repeated until it succeeds; all three may be repeated without harm.
+//!   are carried out in their order, each repeated until it succeeds; all three may be repeated without harm. A read
+//!   may come later than its turn, behind what is ordered after it.
 //! - Of several [`Order::WakeAt`] only the latest counts.
 //!
 //! A partition's **lane in the store** numbers its records: each has a position, dense and growing. A stored batch is a

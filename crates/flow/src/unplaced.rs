@@ -3,6 +3,7 @@
 //! The rules it keeps:
 //! - events are placed in the order of the calls, and before anything newer of the topic is published;
 //! - each is answered `Parked` only when its append is durable;
+//! - while an operator holds what is parked under the topic, nothing of it is placed;
 //! - once nothing is unplaced, [`Order::Release`] hands the rest over, and the topic stays open.
 //!
 //! The lane under the topic has positions as a partition's lane has. [`Order::Place`] is one durable step of the store:
@@ -31,6 +32,8 @@ pub struct Unplaced<P> {
     head: u64,
     tail: u64,
     placing: bool,
+    /// An operator holds what the store has under the topic.
+    held: bool,
     /// When something was last placed, on the monotonic clock.
     placed_at: Duration,
     wake: Option<Duration>,
@@ -73,6 +76,12 @@ pub enum Input<P> {
     Placed {
         /// Position of the oldest record left.
         below: u64,
+    },
+    /// An operator holds what is parked under the topic, or lets it go: while it is held nothing of it is placed, and
+    /// what is published is parked behind it.
+    Hold {
+        /// True to hold it.
+        held: bool,
     },
     /// Nothing more will be published: park what is there.
     Close,
@@ -131,6 +140,7 @@ impl<P: Payload> Unplaced<P> {
             head: 0,
             tail: 0,
             placing: false,
+            held: false,
             placed_at: Duration::ZERO,
             wake: None,
         }
@@ -153,6 +163,7 @@ impl<P: Payload> Unplaced<P> {
                 self.placing = false;
                 self.placed_at = now.elapsed;
             }
+            Input::Hold { held } => self.held = held,
             Input::Close => self.closed = true,
             Input::Timer => self.wake = None,
         }
@@ -204,7 +215,7 @@ impl<P: Payload> Unplaced<P> {
         if self.partitions_known && self.append.is_none() {
             if self.is_empty() && !self.asked_to_park {
                 self.release(orders);
-            } else if !self.is_empty() && !self.placing {
+            } else if !self.is_empty() && !self.placing && !self.held {
                 self.placing = true;
                 orders.push(Order::Place { from: self.head });
             }
@@ -236,7 +247,8 @@ impl<P: Payload> Unplaced<P> {
     /// When what waits is parked, or, behind an append whose fate is unknown, given up.
     fn out_at(&self) -> Option<Duration> {
         let since = self.waiting.oldest()?;
-        let is_behind = !self.partitions_known && !self.is_empty() && self.append.is_none();
+        let is_stuck = !self.partitions_known || self.held;
+        let is_behind = is_stuck && !self.is_empty() && self.append.is_none();
         if is_behind || self.closed || self.asked_to_park {
             return Some(since);
         }

@@ -7,7 +7,7 @@ use crate::records::PARTITIONS;
 use crate::store::UNPLACED;
 use crate::world::{Happening, World};
 
-/// An operation on a lane's head. They are carried out in order.
+/// An operation on a lane's head. They are carried out in order, but for a read, which may come later.
 #[derive(Debug, Clone)]
 pub enum HeadOperation {
     /// Read from a position.
@@ -100,6 +100,15 @@ impl World {
         let Some(operation) = self.heads[lane].front().cloned() else {
             return;
         };
+        // A drain that is limited in rate reads when its turn comes; what else is ordered does not wait for that.
+        if let HeadOperation::Read(_) = operation
+            && self.heads[lane].len() > 1
+            && self.random.chance(20)
+        {
+            self.heads[lane].rotate_left(1);
+            self.met.insert("read later");
+            return self.schedule_head(lane);
+        }
         if self.store.broken {
             if self.random.chance(30) {
                 self.execute(lane, &operation);

@@ -16,7 +16,7 @@ use crate::world::{Happening, World};
 pub const INPUTS_MAX: u64 = 60;
 
 /// Kinds of fault. Each history has some of them, so that some are met together often.
-const FAULTS: u64 = 22;
+const FAULTS: u64 = 23;
 
 /// Plays the history of a seed.
 ///
@@ -43,6 +43,7 @@ pub const TO_MEET: &[&str] = &[
     "epoch raised",
     "fenced",
     "found",
+    "held",
     "joined",
     "letter",
     "letter lost",
@@ -52,6 +53,7 @@ pub const TO_MEET: &[&str] = &[
     "out of turn",
     "parked stamped",
     "placed",
+    "read later",
     "read stamped",
     "released",
     "split",
@@ -227,8 +229,14 @@ impl World {
             18 => self.recreate_topic(),
             19 => self.letters_lost = !self.letters_lost,
             20 => self.hide_or_show_the_log(),
+            21 => self.hold_or_release(partition),
             _ => self.close(),
         }
+    }
+
+    fn hold_or_release(&mut self, partition: usize) {
+        self.holds[partition] = !self.holds[partition];
+        self.tell_hold(partition);
     }
 
     fn kill_or_restart_broker(&mut self) {
@@ -370,6 +378,7 @@ impl World {
         self.paused_until_us = 0;
         self.metadata_hidden = false;
         self.letters_lost = false;
+        self.holds = [false; PARTITIONS];
         self.broker.down = false;
         self.broker.refuses_with = None;
         self.broker.too_few_replicas_after = false;
@@ -383,6 +392,9 @@ impl World {
         self.thaw();
         self.is_ending = true;
         self.start();
+        for partition in 0..PARTITIONS {
+            self.tell_hold(partition);
+        }
         self.after(1, Happening::AskMetadata(self.processes));
         let deadline = self.now_us + 600_000_000;
         while self.now_us < deadline && !(self.is_idle() && self.store.is_empty()) {

@@ -67,7 +67,35 @@ impl World {
                 self.tell(process, lane, Input::Recovered { head, tail, epochs });
             }
         }
+        for partition in 0..PARTITIONS {
+            self.tell_hold(partition);
+        }
         self.after(500, Happening::AskMetadata(process));
+    }
+
+    /// Tells the machine whether an operator holds what is parked.
+    pub(crate) fn tell_hold(&mut self, partition: usize) {
+        let (process, held) = (self.processes, self.holds[partition]);
+        self.tell(process, partition, Input::Hold { held });
+        if partition == 0 {
+            self.tell_unplaced(process, unplaced::Input::Hold { held });
+        }
+    }
+
+    /// What the store holds of a held partition stays there (an operator's hold is obeyed).
+    fn judge_hold(&mut self, partition: usize, orders: &[Order<Records>]) {
+        let Some(process) = self.process.as_ref().filter(|_| self.holds[partition]) else {
+            return;
+        };
+        if !process.partitions[partition].is_held() {
+            return;
+        }
+        self.met.insert("held");
+        let is_moved = |order: &Order<Records>| matches!(order, Order::Send { .. } | Order::Read { .. });
+        if orders.iter().any(is_moved) {
+            let seen = format!("partition {partition} is held, and is read or sent");
+            self.judge.fail("held", seen);
+        }
     }
 
     /// Kills the process.
@@ -90,6 +118,7 @@ impl World {
         };
         let mut orders = Vec::new();
         machines.partitions[partition].handle(now, input, &mut orders);
+        self.judge_hold(partition, &orders);
         self.carry_out(partition, orders);
     }
 

@@ -110,6 +110,8 @@ pub struct World {
     pub metadata_hidden: bool,
     /// Dead letters cannot be written.
     pub letters_lost: bool,
+    /// An operator holds what is parked of a partition; the first one's hold is the topic's too.
+    pub holds: [bool; PARTITIONS],
     /// All faults have ended: machines that wait for being told the same again will not be.
     pub is_ending: bool,
     /// What the history met.
@@ -170,6 +172,7 @@ impl World {
             known_topic: [1; PARTITIONS],
             metadata_hidden: false,
             letters_lost: false,
+            holds: [false; PARTITIONS],
             is_ending: false,
             met: BTreeSet::new(),
             trace: None,

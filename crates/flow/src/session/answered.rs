@@ -38,7 +38,12 @@ impl<P: Payload> Partition<P> {
                 self.health.stalled_since = Some(now.elapsed);
             }
             Answer::OutOfTurn if !alone => self.health.probing = true,
-            Answer::OutOfTurn | Answer::Fenced => become_undecided(batch),
+            Answer::OutOfTurn => become_undecided(batch),
+            Answer::Fenced => {
+                become_undecided(batch);
+                let stamp = batch.stamping.stamp;
+                self.identities.fenced(stamp);
+            }
             Answer::Unanswered {
                 trouble,
                 may_have_landed,

@@ -9,6 +9,9 @@ use crate::Stamp;
 
 impl<P: Payload> Partition<P> {
     pub(super) fn decide(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
+        if self.is_held() {
+            return;
+        }
         while let Some(index) = self.flight.iter().position(|batch| !batch.is_done()) {
             if !self.decide_front(now, index, orders) {
                 return;

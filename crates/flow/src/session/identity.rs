@@ -23,12 +23,18 @@ pub(super) struct Identity {
     established: Option<Timestamp>,
     /// Nobody but this process gave sequences of this epoch.
     is_ours: bool,
+    /// The broker knows an epoch above this one, and which of its sequences are used up is not known.
+    is_taken: bool,
 }
 
 impl Identity {
     /// True when the next sequence of this epoch is known to be free, and behind that of `stamp`.
     pub(super) fn goes_on_above(&self, stamp: Stamp) -> bool {
         self.is_ours && self.epoch > stamp.epoch
+    }
+
+    const fn is_exhausted(&self) -> bool {
+        self.is_taken || self.epoch == i16::MAX
     }
 }
 
@@ -53,6 +59,7 @@ impl Identities {
                 next_sequence: 0,
                 established: None,
                 is_ours: true,
+                is_taken: false,
             });
         }
     }
@@ -86,6 +93,7 @@ impl Identities {
                 if stamp.epoch > identity.epoch {
                     identity.established = None;
                     identity.is_ours = false;
+                    identity.is_taken = false;
                 }
                 identity.epoch = stamp.epoch;
                 identity.next_sequence = stamp.next_sequence();
@@ -96,7 +104,19 @@ impl Identities {
                 next_sequence: stamp.next_sequence(),
                 established: None,
                 is_ours: false,
+                is_taken: false,
             }),
+        }
+    }
+
+    /// The broker said of a stamp that a higher epoch is in use. Where that is not one of ours, a dead process used it for
+    /// what it never stored, so that the epoch above may be used up: late writes are fenced already, and what is left is
+    /// stamped by another producer id.
+    pub(super) fn fenced(&mut self, stamp: Stamp) {
+        if let Some(identity) = self.find_mut(stamp.producer_id)
+            && identity.epoch == stamp.epoch
+        {
+            identity.is_taken = true;
         }
     }
 
@@ -124,14 +144,12 @@ impl Identities {
     }
 
     /// Goes to the epoch above and returns the producer id to stamp with, which is the process's own where the epochs
-    /// of `producer_id` are used up. `None` when a new producer id is needed first.
+    /// of `producer_id` are used up or taken. `None` when a new producer id is needed first.
     pub(super) fn raise(&mut self, producer_id: i64) -> Option<i64> {
-        let exhausted = self
-            .find(producer_id)
-            .is_none_or(|identity| identity.epoch == i16::MAX);
+        let exhausted = self.find(producer_id).is_none_or(Identity::is_exhausted);
         let raised = if exhausted { self.own? } else { producer_id };
         let identity = self.find_mut(raised)?;
-        if identity.epoch == i16::MAX {
+        if identity.is_exhausted() {
             return None;
         }
         identity.epoch += 1;
@@ -223,5 +241,24 @@ mod tests {
         assert_eq!(identities.ask(), None);
         identities.take_own(9);
         assert_eq!(identities.raise(7), Some(9));
+    }
+
+    #[test]
+    fn an_epoch_above_that_somebody_else_used_is_never_used_again() {
+        let mut identities = Identities::default();
+        identities.learn(stamp(0, 3, 1));
+        identities.fenced(stamp(0, 3, 1));
+        assert_eq!(identities.raise(7), None);
+        identities.take_own(9);
+        assert_eq!(identities.raise(7), Some(9));
+        let mut identities = Identities::default();
+        identities.take_own(7);
+        assert_eq!(identities.raise(7), Some(7));
+        identities.fenced(stamp(0, 3, 1));
+        assert_eq!(
+            identities.raise(7),
+            Some(7),
+            "the epoch above is this process's own"
+        );
     }
 }

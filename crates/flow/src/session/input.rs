@@ -115,6 +115,12 @@ pub enum Input<P> {
         /// False when neither its topic nor the store took it.
         durable: bool,
     },
+    /// An operator holds the partition's lane, or lets it go: while it is held nothing that the store holds is sent, and
+    /// what is published behind it is parked.
+    Hold {
+        /// True to hold it.
+        held: bool,
+    },
     /// Nothing more will be published: send or park what is there. [`Partition::is_idle`](super::Partition::is_idle)
     /// tells when that is done.
     Close,

@@ -9,7 +9,8 @@
 //! - `Parked` is told when the append is durable; an append whose fate is unknown is repeated under its number;
 //! - what the store refuses is told `Failed`. What is in flight may have landed: it stays, and is sent until that is known.
 //!   What waits is gone;
-//! - the partition goes direct again when the lane is empty. While its last batches are sent events wait in memory.
+//! - the partition goes direct again when the lane is empty. While its last batches are sent events wait in memory;
+//! - while an operator holds the lane, and it is not empty, the partition stays out: what is published is parked behind.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl<P: Payload> Partition<P> {
         let is_over = self.out_at().is_some_and(|at| now.elapsed >= at);
         let is_gone = self.broker.leader == Leader::Gone;
         let is_out = callers_wait && (is_gone || self.health.blocked || is_over || self.asked_to_park);
-        if self.mode != Mode::Out && (is_out || self.needs_store()) {
+        if self.mode != Mode::Out && (is_out || self.needs_store() || self.is_held()) {
             self.mode = Mode::Out;
             self.health.probing = true;
         }
@@ -52,6 +53,7 @@ impl<P: Payload> Partition<P> {
             && self.lane.unread() <= self.settings.closing_records_max
             && self.has_leader()
             && !self.needs_store()
+            && !self.is_held()
             && (!self.health.probing || nothing_left)
     }
 

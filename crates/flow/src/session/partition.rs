@@ -26,6 +26,8 @@ pub struct Partition<P> {
     pub(super) waiting: Queue<P>,
     /// Something that waits is to be parked whatever the brokers say.
     pub(super) asked_to_park: bool,
+    /// An operator holds what the store has of this partition.
+    pub(super) held: bool,
     pub(super) flight: VecDeque<InFlight<P>>,
     pub(super) append: Option<Append<P>>,
     pub(super) lane: Lane<P>,
@@ -104,6 +106,7 @@ impl<P: Payload> Partition<P> {
             mode: Mode::Open,
             waiting: Queue::default(),
             asked_to_park: false,
+            held: false,
             flight: VecDeque::new(),
             append: None,
             lane: Lane::default(),
@@ -144,6 +147,7 @@ impl<P: Payload> Partition<P> {
             Input::Read { batches } => self.lane.take(batches),
             Input::Searched { search, result } => self.searched(now, search, result, orders),
             Input::Lettered { letter, durable } => self.lettered(now, letter, durable, orders),
+            Input::Hold { held } => self.held = held,
             Input::Close => self.closed = true,
             Input::Timer => self.wake = None,
         }
@@ -168,6 +172,12 @@ impl<P: Payload> Partition<P> {
     #[must_use]
     pub fn parked(&self) -> Range<u64> {
         self.lane.head..self.lane.tail
+    }
+
+    /// True while an operator holds what is parked: nothing of it is sent until it is let go.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held && !self.lane.is_empty()
     }
 
     /// Batches in memory: those that wait, are in flight or being appended, and those read ahead.
@@ -207,10 +217,13 @@ impl<P: Payload> Partition<P> {
         self.sweep(orders);
         self.choose_mode(now);
         self.park(now, orders);
-        self.load(now, orders);
-        self.decide(now, orders);
-        self.stamp_waiting(now, orders);
-        self.send(now, orders);
+        // What is held is neither read nor sent. What was sent before is still answered, and removed then.
+        if !self.is_held() {
+            self.load(now, orders);
+            self.decide(now, orders);
+            self.stamp_waiting(now, orders);
+            self.send(now, orders);
+        }
         self.wake(now, orders);
     }
 

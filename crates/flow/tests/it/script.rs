@@ -182,6 +182,8 @@ fn input(words: &[&str]) -> Input<Ids> {
             letter: at(1),
             durable: words.get(2) != Some(&"not"),
         },
+        "hold" => Input::Hold { held: true },
+        "release" => Input::Hold { held: false },
         "close" => Input::Close,
         other => panic!("{other} is no input"),
     }

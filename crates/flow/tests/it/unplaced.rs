@@ -120,3 +120,15 @@ fn an_append_of_unknown_fate_is_repeated_before_anything_is_placed() {
         (540, stored(1, 0), vec![Order::Place { from: 0 }]),
     ]);
 }
+
+#[test]
+fn what_is_held_under_the_topic_is_not_placed_and_later_events_are_parked_behind_it() {
+    check(vec![
+        (0, Input::Recovered { head: 0, tail: 1 }, vec![]),
+        (0, Input::Hold { held: true }, vec![]),
+        (0, Input::PartitionsKnown, vec![]),
+        (1, publish(1, "b"), vec![append(1, &["b"])]),
+        (2, stored(1, 1), vec![parked(1, 1)]),
+        (3, Input::Hold { held: false }, vec![Order::Place { from: 0 }]),
+    ]);
+}

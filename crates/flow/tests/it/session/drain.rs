@@ -146,3 +146,45 @@ fn records_of_an_append_of_unknown_fate_that_were_read_are_not_read_again() {
          publish 2 c -> send 2 9/0/2 c",
     );
 }
+
+#[test]
+fn what_is_held_stays_until_it_is_let_go_and_later_events_are_parked_behind_it() {
+    check(
+        "recovered 0 2
+         hold
+         producer 9
+         leader
+         publish 1 c -> append 1 c
+         stored 1 2 -> ack 1.0+1 parked 2
+         release -> read 0
+         read 0 a | 1 b | 2 c -> stamp 1 0+1:9/0/0",
+    );
+}
+
+#[test]
+fn a_hold_in_the_midst_of_a_drain_lets_what_is_sent_be_answered_and_sends_nothing_more() {
+    check(
+        "recovered 0 3
+         producer 9
+         leader -> read 0
+         read 0 a | 1 b | 2 c -> stamp 1 0+1:9/0/0
+         stamped 1 -> send 1 9/0/0 a
+         hold
+         publish 1 d -> append 1 d
+         stored 1 3 -> ack 1.0+1 parked 3
+         answer 1 appended 5 -> remove 1
+         removed 1
+         release -> stamp 2 1+1:9/0/1 2+1:9/0/2; read 3",
+    );
+}
+
+#[test]
+fn a_hold_of_a_partition_with_nothing_parked_lets_events_pass() {
+    check(
+        "producer 9
+         leader
+         hold
+         publish 1 a -> send 1 9/0/0 a
+         answer 1 appended 5 -> ack 1.0+1 published 5",
+    );
+}
