@@ -1,11 +1,13 @@
 //! What an application tells the SDK.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use evenkeel_broker::Kafka;
 use evenkeel_broker::batch::Compression;
 use evenkeel_event::TopicName;
+use evenkeel_store::Scope;
 
 use crate::schema_cache::Registry;
 
@@ -41,6 +43,20 @@ pub struct Config {
     pub out_after: Duration,
     /// Longest wait for the answer to one attempt to send.
     pub send_timeout: Duration,
+    /// Longest wait at the start while another process has the standby store open. A worker that sends on what an
+    /// earlier process left lets go of it then.
+    pub store_wait_max: Duration,
+    /// How parked events are sent on.
+    pub drain: Drain,
+}
+
+/// How parked events are sent on. The default sends on all of them, as fast as the cluster takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Drain {
+    /// Only what these cover is sent on; empty for all. What an operator holds stays in any case.
+    pub only: Vec<Scope>,
+    /// Most events a second.
+    pub events_per_second: Option<NonZeroU32>,
 }
 
 /// One kind of event that an application publishes.
@@ -106,6 +122,8 @@ impl Config {
             compression: Compression::None,
             out_after: Duration::from_millis(500),
             send_timeout: Duration::from_secs(10),
+            store_wait_max: Duration::from_secs(5),
+            drain: Drain::default(),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_broker::{Error, ProducerId, Topic};
+use evenkeel_event::TopicName;
 use evenkeel_flow::session::Input;
-use evenkeel_store::Span;
+use evenkeel_store::{Holds, Span};
 
 use super::batch::Batch;
 use super::receipt::LetterPlace;
 use super::send::SentRequest;
+use super::store_step::StoreStep;
 
 /// One end of something.
 #[derive(Debug)]
@@ -23,7 +25,11 @@ pub(super) enum Done {
         result: Result<u64, evenkeel_store::Error>,
     },
     /// A step of a line in the store.
-    Stored { line: u32, input: Input<Batch> },
+    Stored {
+        line: u32,
+        step: StoreStep,
+        input: Input<Batch>,
+    },
     /// Something that a line is told as it is.
     Told { line: u32, input: Input<Batch> },
     /// A dead letter of a line; `None` when nothing durable has it.
@@ -53,6 +59,20 @@ pub(super) enum Done {
         append: u64,
         result: Result<u64, evenkeel_store::Error>,
     },
+    /// The list of holds was looked at; `None` when it could not be.
+    Holds(Option<Holds>),
+    /// It is time for the next read of parked events.
+    Turn,
+    /// The alarms were written.
+    AlarmsWritten,
+    /// A letter that its topic refuses was appended to its aside place.
+    SetAside {
+        line: u32,
+        letter: u64,
+        result: Result<u64, evenkeel_store::Error>,
+    },
+    /// What is kept aside was tried again.
+    AsideTried { topic: TopicName, is_empty: bool },
     /// Records were placed; with the partitions that grew and what they hold.
     Placed {
         topic: u32,

@@ -13,6 +13,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +26,17 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::alarm::Book;
+use super::aside::Aside;
 use super::done::Done;
+use super::hold::Held;
 use super::line::Line;
 use super::producer::Producer;
 use super::send::Sends;
 use super::shared::Shared;
 use super::ticket::Tickets;
 use super::topic_line::TopicLine;
+use super::turns::Turns;
 use crate::config::NewTopics;
 use crate::failpoint::{Point, pass};
 
@@ -62,6 +67,9 @@ pub(super) struct Parts {
     pub(super) send_timeout: Duration,
     pub(super) letters: TopicName,
     pub(super) application: String,
+    pub(super) held: Held,
+    pub(super) book: Book,
+    pub(super) events_per_second: Option<NonZeroU32>,
     /// What the store held at the start.
     pub(super) recovered: HashMap<Place, PlaceStats>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -76,6 +84,10 @@ pub(super) struct Engine {
     pub(super) letters: TopicName,
     pub(super) application: String,
     pub(super) recovered: HashMap<Place, PlaceStats>,
+    pub(super) held: Held,
+    pub(super) turns: Turns,
+    pub(super) book: Book,
+    pub(super) aside: Aside,
     /// Names this process in appends.
     pub(super) process: u128,
     pub(super) lines: HashMap<u32, Line>,
@@ -115,6 +127,10 @@ impl Engine {
             letters: parts.letters,
             application: parts.application,
             recovered: parts.recovered,
+            held: parts.held,
+            turns: Turns::new(parts.events_per_second),
+            book: parts.book,
+            aside: Aside::new(),
             process: rand::random(),
             lines: HashMap::new(),
             line_ids: HashMap::new(),
@@ -133,15 +149,18 @@ impl Engine {
 
     /// Runs until the publisher is closed and all is finished, or time is over.
     pub(super) async fn run(mut self, topics: Vec<TopicName>) {
+        self.recover_aside();
         for topic in topics {
             self.topic_line(&topic);
         }
         self.ask_expiry();
+        self.look_at_holds_later();
         loop {
             self.gather();
             self.tell();
             self.begin_sends();
             if self.has_ended() {
+                self.close_book();
                 return;
             }
             self.wait().await;
@@ -252,7 +271,7 @@ impl Engine {
         match done {
             Done::Sent(sent) => self.sent(sent),
             Done::Appended { line, append, result } => self.appended(line, append, result),
-            Done::Stored { line, input } => self.stored(line, input),
+            Done::Stored { line, step, input } => self.stored(line, &step, input),
             Done::Told { line, input } => self.inbox.push_back((line, input)),
             Done::Lettered { line, letter, at } => self.lettered(line, letter, at),
             Done::Producer(result) => self.producer_given(result),
@@ -267,6 +286,11 @@ impl Engine {
                 result,
             } => self.topic_appended(topic, append, result),
             Done::Placed { topic, below, grown } => self.placed(topic, below, grown),
+            Done::Holds(holds) => self.holds_seen(holds),
+            Done::Turn => self.turn_has_come(),
+            Done::AlarmsWritten => self.alarms_written(),
+            Done::SetAside { line, letter, result } => self.has_set_aside(line, letter, result),
+            Done::AsideTried { topic, is_empty } => self.aside_tried(topic, is_empty),
         }
     }
 
@@ -294,6 +318,9 @@ impl Engine {
     /// What the machines said to callers.
     pub(super) fn acknowledge(&mut self, claim: evenkeel_flow::session::Claim, fate: super::fate::Fate) {
         pass(Point::Acknowledge);
+        if let super::fate::Fate::Failed { reason, .. } = &fate {
+            self.count_refused(*reason, claim.count);
+        }
         let bytes = self.tickets.tell(claim, fate);
         self.shared.give_room(bytes);
     }

@@ -148,7 +148,8 @@ impl LetterPlace {
                 offset,
             }),
             Receipt::Parked { lane, sequence } => Some(Self::Standby { lane, sequence }),
-            Receipt::DeadLettered { .. } => None,
+            // The letter is refused by its own topic, and kept aside.
+            Receipt::DeadLettered { at, .. } => Some(at),
         }
     }
 }

@@ -78,10 +78,35 @@ pub(super) fn letter(
     )
 }
 
+/// What is wrong with the one record of `payload`.
+fn said(payload: &Batch, refusal: Refusal) -> (Code, String) {
+    match refusal {
+        Refusal::TooLarge => (
+            Code::TooLarge,
+            format!(
+                "the event has {} bytes, more than its topic takes",
+                payload.raw().len()
+            ),
+        ),
+        Refusal::InvalidRecord => (
+            Code::InvalidRecord,
+            "Kafka refuses the record as invalid".to_owned(),
+        ),
+        Refusal::Corrupt => (
+            Code::InvalidRecord,
+            "Kafka refuses the record as corrupt, or its topic wants keys and it has none".to_owned(),
+        ),
+    }
+}
+
 impl Engine {
     /// Writes a letter for the one record of `payload`, which Kafka refuses alone.
     pub(super) fn order_letter(&mut self, id: u32, number: u64, payload: &Batch, refusal: Refusal) {
-        let at = match self.refused_letter(id, number, payload, refusal) {
+        let (code, message) = said(payload, refusal);
+        if payload.kind() == Kind::Letter {
+            return self.set_aside(id, number, payload, code, message);
+        }
+        let at = match self.refused_letter(id, number, payload, (code, message)) {
             Some(letter) => enter(&self.shared, &self.letters, letter, 0),
             None => return self.lettered(id, number, None),
         };
@@ -98,28 +123,13 @@ impl Engine {
         }
     }
 
-    /// `None` for a letter: there is no letter about a letter.
-    fn refused_letter(&mut self, id: u32, number: u64, payload: &Batch, refusal: Refusal) -> Option<Letter> {
-        if payload.kind() == Kind::Letter {
-            return None;
-        }
-        let (code, message) = match refusal {
-            Refusal::TooLarge => (
-                Code::TooLarge,
-                format!(
-                    "the event has {} bytes, more than its topic takes",
-                    payload.raw().len()
-                ),
-            ),
-            Refusal::InvalidRecord => (
-                Code::InvalidRecord,
-                "Kafka refuses the record as invalid".to_owned(),
-            ),
-            Refusal::Corrupt => (
-                Code::InvalidRecord,
-                "Kafka refuses the record as corrupt, or its topic wants keys and it has none".to_owned(),
-            ),
-        };
+    fn refused_letter(
+        &mut self,
+        id: u32,
+        number: u64,
+        payload: &Batch,
+        (code, message): (Code, String),
+    ) -> Option<Letter> {
         let line = self.lines.get_mut(&id)?;
         let records = payload.open().ok()?;
         let view = records.iter().next()?;

@@ -10,6 +10,7 @@ use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
 use evenkeel_store::{AppendId, Error, Place, PlaceStats};
 
+use super::alarm::of_trouble;
 use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
@@ -36,6 +37,10 @@ pub(super) struct Line {
     /// What became of the letter that is being told.
     pub(super) letter: Option<(evenkeel_event::Code, String, LetterPlace)>,
     pub(super) letters: HashMap<u64, (evenkeel_event::Code, String)>,
+    /// An alarm stands against this partition.
+    pub(super) is_alarmed: bool,
+    /// Everything below left the store, as far as it is counted.
+    pub(super) drained_to: u64,
     closed: bool,
     /// Callers were told that events may be written under the topic.
     pub(super) topic_has_joinable: bool,
@@ -58,9 +63,10 @@ pub(super) struct Appends {
 }
 
 impl Line {
-    /// True when nothing is left to do that can be done now: what is parked waits for a leader.
+    /// True when nothing is left to do that can be done now: what is parked waits for a leader, or is held.
     fn has_finished(&self) -> bool {
-        let is_drained = self.machine.parked().is_empty() || !matches!(self.leader, Leader::At { .. });
+        let cannot_drain = self.machine.is_held() || !matches!(self.leader, Leader::At { .. });
+        let is_drained = self.machine.parked().is_empty() || cannot_drain;
         self.closed && self.machine.is_idle() && is_drained
     }
 }
@@ -115,6 +121,8 @@ impl Engine {
             appends: Appends::default(),
             letter: None,
             letters: HashMap::new(),
+            is_alarmed: self.book.is_raised(&partition.topic, Some(partition.partition)),
+            drained_to: 0,
             closed: false,
             topic_has_joinable,
         };
@@ -125,6 +133,7 @@ impl Engine {
             self.inbox
                 .push_back((id, Input::Recovered { head, tail, epochs }));
         }
+        self.tell_hold(id);
         self.tell_leader(id);
         id
     }
@@ -205,7 +214,7 @@ impl Engine {
             } => self.order_send(id, attempt, &stamping, &payload),
             Order::Append { append, batches } => self.order_append(id, append, &batches),
             Order::StoreStamps { write, stamps } => self.order_step(id, StoreStep::Stamp { write, stamps }),
-            Order::Read { from } => self.order_step(id, StoreStep::Read { from }),
+            Order::Read { from } => self.order_read(id, from),
             Order::Remove { below } => self.order_step(id, StoreStep::Remove { below }),
             Order::Search {
                 search,
@@ -241,7 +250,11 @@ impl Engine {
             return;
         };
         let partition = line.partition.clone();
-        tracing::error!(%partition, ?trouble, "Kafka does not take events until somebody mends this; they are parked");
+        let (kind, message) = of_trouble(trouble, &partition.topic);
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.is_alarmed = true;
+        }
+        self.raise(kind, partition.topic.clone(), Some(partition.partition), message);
         if trouble == Trouble::TopicMissing {
             let topic = self.topic_line(&partition.topic);
             self.look_up(topic);

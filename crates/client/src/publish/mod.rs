@@ -1,11 +1,15 @@
 //! Publishing: judged by its contract, in order per key, never lost (invariants **owned**, **in-order**, **once**,
 //! **told-apart**, **valid**).
 
+mod alarm;
+mod aside;
 mod batch;
+mod claim;
 mod done;
 mod engine;
 mod fate;
 mod front;
+mod hold;
 mod intake;
 mod letter;
 mod line;
@@ -19,6 +23,8 @@ mod store_step;
 mod ticket;
 mod topic;
 mod topic_line;
+mod turns;
 
+pub use claim::is_wanted;
 pub use publisher::{Pending, Publisher, StartError};
 pub use receipt::{Lane, LetterPlace, PublishError, Receipt};

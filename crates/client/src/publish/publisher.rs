@@ -10,13 +10,17 @@ use evenkeel_event::topic::NameError;
 use evenkeel_event::{Code, Event, EventId, Letter, Record, TopicName};
 use evenkeel_flow::session::Settings;
 use evenkeel_schema::{Contract, Payload, Valid, Violation};
-use evenkeel_store::{DiskStandby, Kind, Standby, Stats};
+use evenkeel_store::{Kind, Standby, Stats};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use super::alarm::Book;
+use super::aside::still_stands;
+use super::claim;
 use super::engine::{Command, Engine, Parts};
 use super::fate::Fates;
 use super::front::{Closing, Entry, Headers};
+use super::hold::Held;
 use super::letter;
 use super::receipt::{LetterPlace, PublishError, Receipt};
 use super::shared::Shared;
@@ -95,11 +99,8 @@ impl Publisher {
             limit_bytes: config.standby_bytes_max,
             ..evenkeel_store::Config::new(config.directory.join("standby"))
         };
-        let opened = tokio::task::spawn_blocking(move || DiskStandby::open(&standby)).await;
-        let store: Arc<dyn Standby> = match opened {
-            Ok(store) => Arc::new(store?),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
+        let store = claim::open(&config.directory, standby, config.store_wait_max).await?;
+        let store: Arc<dyn Standby> = Arc::new(store);
         Self::start_with(config, schemas, store, Arc::new(SystemClock::default())).await
     }
 
@@ -123,6 +124,8 @@ impl Publisher {
             config.room_wait_max,
         ));
         let places = store.open_places().await?;
+        let held = Held::read(&config.directory, config.drain.only, shared.clock.now());
+        let book = Book::read(&config.directory, |alarm| still_stands(alarm, &places));
         let mut topics: Vec<TopicName> = places.iter().map(|held| held.place.topic.clone()).collect();
         topics.extend(config.event_types.iter().map(|event| event.topic.clone()));
         let (commands, received) = mpsc::channel(4);
@@ -139,6 +142,9 @@ impl Publisher {
             send_timeout: config.send_timeout,
             letters: letters.clone(),
             application: config.application.clone(),
+            held,
+            book,
+            events_per_second: config.drain.events_per_second,
             recovered: places
                 .into_iter()
                 .map(|held| (held.place.clone(), held))
@@ -315,6 +321,12 @@ impl Publisher {
     /// When the standby store cannot be read.
     pub async fn parked(&self) -> Result<Stats, evenkeel_store::Error> {
         self.inner.store.stats().await
+    }
+
+    /// Parked events that were sent on since the start.
+    #[must_use]
+    pub fn drained(&self) -> u64 {
+        self.inner.shared.drained()
     }
 
     /// The standby store, to look into.

@@ -141,6 +141,8 @@ impl Engine {
                 let until = self.shared.clock.monotonic() + sent.throttle;
                 self.inbox.push_back((id, Input::Throttled { until }));
             }
+            self.note_health(&outcome, sent.throttle);
+            self.note_appended(id, &outcome);
             let answer = outcome.answer;
             self.inbox.push_back((id, Input::Answered { attempt, answer }));
         }

@@ -1,7 +1,7 @@
 //! What callers' threads and the engine share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub(super) struct Shared {
     pub(super) wake: Notify,
     buffered: AtomicUsize,
     room: Notify,
+    drained: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -53,6 +54,7 @@ impl Shared {
             wake: Notify::new(),
             buffered: AtomicUsize::new(0),
             room: Notify::new(),
+            drained: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -155,6 +157,15 @@ impl Shared {
         if before > self.buffer_bytes_max / 2 {
             self.room.notify_waiters();
         }
+    }
+
+    pub(super) fn count_drained(&self, events: u64) {
+        self.drained.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Events that left the store since the start.
+    pub(super) fn drained(&self) -> u64 {
+        self.drained.load(Ordering::Relaxed)
     }
 
     pub(super) fn close(&self) {

@@ -25,7 +25,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub(super) enum StoreStep {
     Stamp { write: u64, stamps: Vec<StampedRange> },
-    Read { from: u64 },
+    Read { from: u64, events_max: u32 },
     Remove { below: u64 },
 }
 
@@ -58,16 +58,27 @@ impl Engine {
         let Some(place) = self.place_of(id) else { return };
         let store = self.store.clone();
         self.work.push(Box::pin(async move {
+            let input = make(store, place, step.clone()).await;
             Done::Stored {
                 line: id,
-                input: make(store, place, step).await,
+                step,
+                input,
             }
         }));
     }
 
-    pub(super) fn stored(&mut self, id: u32, input: Input<Batch>) {
+    pub(super) fn stored(&mut self, id: u32, step: &StoreStep, input: Input<Batch>) {
+        if let (StoreStep::Read { events_max, .. }, Input::Read { batches }) = (step, &input) {
+            let read: i32 = batches.iter().map(|batch| batch.payload.count()).sum();
+            self.has_read(*events_max, u32::try_from(read).unwrap_or(0));
+        }
         if let Some(line) = self.lines.get_mut(&id) {
             line.steps.pop_front();
+            if let Input::Removed { below } = input {
+                let from = line.drained_to.max(line.machine.parked().start);
+                self.shared.count_drained(below.saturating_sub(from));
+                line.drained_to = below;
+            }
         }
         self.begin_step(id);
         self.inbox.push_back((id, input));
@@ -102,17 +113,19 @@ async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result
             store.remove(place, *below).await.map_err(said)?;
             Ok(Input::Removed { below: *below })
         }
-        StoreStep::Read { from } => {
+        StoreStep::Read { from, events_max } => {
             let piece = store.read(place, *from, READ_BYTES_MAX).await.map_err(said)?;
-            let batches = read(piece, *from)?;
+            let batches = read(piece, *from, u64::from(*events_max))?;
             Ok(Input::Read { batches })
         }
     }
 }
 
-/// The batches from the position `from` on: a stamped one as it was stamped, others joined.
-fn read(piece: Piece, from: u64) -> Result<Vec<Stored<Batch>>, String> {
+/// The batches from the position `from` on, of at most `events_max` records: a stamped one as it was stamped, also when it
+/// has more, others joined.
+fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, String> {
     let end = piece.rows.last().map_or(from, end_of);
+    let wanted = end.min(from.saturating_add(events_max));
     if piece.rows.first().is_some_and(|first| first.position > from) {
         return Err(format!(
             "the records from position {from} on cannot be read back: see the store's report of damage"
@@ -124,11 +137,14 @@ fn read(piece: Piece, from: u64) -> Result<Vec<Stored<Batch>>, String> {
         .filter(|stamp| stamp.position >= from)
         .peekable();
     let (mut batches, mut at) = (Vec::new(), from);
-    while at < end {
+    while at < wanted {
         let stamped = stamps.next_if(|stamp| stamp.position == at);
         let until = match stamped {
             Some(stamp) => at + u64::try_from(stamp.stamping.stamp.count).unwrap_or(1),
-            None => unstamped_until(&piece.rows, at, stamps.peek().map_or(end, |stamp| stamp.position)),
+            None => {
+                let limit = stamps.peek().map_or(wanted, |stamp| stamp.position.min(wanted));
+                unstamped_until(&piece.rows, at, limit)
+            }
         };
         let Some(payload) = cut(&piece.rows, at, until).map_err(|error| error.to_string())? else {
             break;
@@ -233,7 +249,7 @@ mod tests {
     }
 
     fn seen(rows: Vec<StoredRow>, stamps: Vec<StampedRange>, from: u64) -> Vec<(u64, String, bool)> {
-        read(Piece { rows, stamps }, from)
+        read(Piece { rows, stamps }, from, u64::MAX)
             .unwrap()
             .into_iter()
             .map(|batch| {
@@ -274,6 +290,23 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_read_than_is_wanted_but_a_stamped_batch_is_whole() {
+        let some = |from, events_max, stamps| {
+            let rows = vec![stored(4, &["a", "b", "c"]), stored(7, &["d", "e"])];
+            let batches = read(Piece { rows, stamps }, from, events_max).unwrap();
+            batches
+                .into_iter()
+                .map(|batch| batch.payload.ids().unwrap().concat())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(some(4, 2, Vec::new()), ["ab"]);
+        assert_eq!(some(5, 3, Vec::new()), ["bcd"]);
+        assert_eq!(some(4, 1, vec![stamp(4, 2)]), ["ab"]);
+        assert_eq!(some(4, 3, vec![stamp(4, 2)]), ["ab", "c"]);
+        assert_eq!(some(4, 9, vec![stamp(7, 2)]), ["abc", "de"]);
+    }
+
+    #[test]
     fn reading_ends_before_a_gap_and_says_so_at_one() {
         let rows = || vec![stored(4, &["a"]), stored(6, &["c"])];
         assert_eq!(seen(rows(), vec![stamp(6, 1)], 4).first(), None);
@@ -283,7 +316,8 @@ mod tests {
                     rows: rows(),
                     stamps: Vec::new()
                 },
-                3
+                3,
+                u64::MAX
             )
             .is_err()
         );

@@ -9,10 +9,12 @@ use evenkeel_broker::admin::NewTopic;
 use evenkeel_broker::{Error, Topic as KafkaTopic};
 use evenkeel_event::backoff::Backoff;
 use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input as LineInput, Outcome, Payload as _, Ticket};
 use evenkeel_flow::unplaced::{Input, Order, Unplaced};
-use evenkeel_store::{Place, Row, Span, Standby};
+use evenkeel_store::{AlarmKind, Place, Row, Span, Standby};
 
+use super::alarm::of_trouble;
 use super::batch::{Batch, Gathering};
 use super::done::Done;
 use super::engine::Engine;
@@ -35,6 +37,13 @@ const PLACE_AGAIN: Duration = Duration::from_millis(200);
 /// `max.message.bytes` of a dead-letter topic: a letter carries what was too large for its topic.
 const LETTER_BYTES_MAX: usize = 20 << 20;
 
+/// Alarms that a successful look-up ends.
+const STANDING_AGAINST_LOOK_UPS: [AlarmKind; 3] = [
+    AlarmKind::TopicMissing,
+    AlarmKind::AuthenticationRefused,
+    AlarmKind::PermissionRefused,
+];
+
 /// A topic that is published to.
 pub(super) struct TopicLine {
     topic: Arc<Topic>,
@@ -46,7 +55,6 @@ pub(super) struct TopicLine {
     wake: Option<Duration>,
     failures: u32,
     is_looking: bool,
-    is_alarmed: bool,
     placed: bool,
     closed: bool,
 }
@@ -70,7 +78,6 @@ impl Engine {
             wake: None,
             failures: 0,
             is_looking: false,
-            is_alarmed: false,
             placed: false,
             closed: false,
         };
@@ -80,6 +87,7 @@ impl Engine {
             let (head, tail) = (held.span.head, held.span.tail);
             self.topic_step(id, Input::Recovered { head, tail });
         }
+        self.tell_topic_hold(id);
         self.look_up(id);
         id
     }
@@ -106,7 +114,9 @@ impl Engine {
         line.is_looking = false;
         match result {
             Ok(found) if !found.partitions.is_empty() => {
-                (line.failures, line.is_alarmed) = (0, false);
+                line.failures = 0;
+                let name = line.topic.name.clone();
+                self.clear(&name, None, &STANDING_AGAINST_LOOK_UPS);
                 self.metadata = self.cluster.metadata();
                 self.adopt(id, found.partitions.len());
             }
@@ -114,6 +124,8 @@ impl Engine {
             Err(error) if error.is_topic_missing() => self.topic_missing(id),
             Err(error) => {
                 tracing::debug!(topic = %line.topic.name, %error, "the topic cannot be looked up yet");
+                let name = line.topic.name.clone();
+                self.raise_for(&name, &error);
                 self.look_up_later(id);
             }
         }
@@ -138,9 +150,8 @@ impl Engine {
         };
         let name = line.topic.name.clone();
         let Some(defaults) = self.new_topics else {
-            if !std::mem::replace(&mut line.is_alarmed, true) {
-                tracing::error!(topic = %name, "the topic does not exist; its events are parked. Create it with `evenkeel topic create {name}`");
-            }
+            let (kind, message) = of_trouble(Trouble::TopicMissing, &name);
+            self.raise(kind, name, None, message);
             return self.look_up_later(id);
         };
         let configs = if name.is_dead_letter_topic() {
@@ -170,11 +181,10 @@ impl Engine {
             Ok(()) => self.look_up(id),
             Err(error) if error.is_already_there() => self.look_up(id),
             Err(error) => {
-                if let Some(line) = self.topics.get_mut(&id)
-                    && !error.is_outage()
-                    && !std::mem::replace(&mut line.is_alarmed, true)
-                {
-                    tracing::error!(topic = %line.topic.name, %error, "the topic does not exist and cannot be created; its events are parked");
+                let name = self.topics.get(&id).map(|line| line.topic.name.clone());
+                if let Some(name) = name.filter(|_| !error.is_outage()) {
+                    let message = format!("topic {name} does not exist and cannot be created: {error}");
+                    self.raise(AlarmKind::TopicMissing, name, None, message);
                 }
                 self.look_up_later(id);
             }
@@ -257,7 +267,12 @@ impl Engine {
         }
     }
 
-    fn topic_step(&mut self, id: u32, input: Input<Batch>) {
+    /// The place that the topic `id` parks at.
+    pub(super) fn topic_place(&self, id: u32) -> Option<Place> {
+        Some(self.topics.get(&id)?.intake.front.place.clone())
+    }
+
+    pub(super) fn topic_step(&mut self, id: u32, input: Input<Batch>) {
         let now = self.now();
         let Some(line) = self.topics.get_mut(&id) else {
             return;
