@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Demo(crate::demo::Options),
     /// Run the platform on this machine: broker, registry, health and metrics, on data.directory.
     Dev,
+    /// Send on what applications that died left parked under data.directory; serve health and metrics.
+    Worker(commands::worker::Options),
     /// Run the embedded broker by itself.
     Broker(commands::broker::Options),
     /// Is anything wrong? Cluster, registry, parked events, dead letters on one screen; exit 100 when something is.
@@ -49,7 +51,7 @@ pub(crate) enum Command {
     Publish(commands::publish::Options),
     /// Print what lies on a topic, decoded.
     Tail(commands::tail::Options),
-    /// List and drain what is parked on this machine.
+    /// List, show, hold and drain what is parked on this machine.
     #[command(subcommand)]
     Standby(commands::standby::Verb),
     /// List dead letters and send them on again.

@@ -12,6 +12,7 @@ pub(crate) mod standby;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod topic;
+pub(crate) mod worker;
 
 use std::future::Future;
 
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
         Command::Demo(options) => wait(demo::run(options, arguments.global.output, &settings()?)),
         Command::Broker(options) => wait(broker::run(options, &settings()?)),
         Command::Dev => wait(dev::run(arguments.global.output, &settings()?)),
+        Command::Worker(options) => wait(worker::run(options, arguments.global.output, &settings()?)),
         Command::Domain(verb) => wait(domain::run(verb, arguments.global.output, &settings()?)),
         Command::Dlq(verb) => wait(dlq::run(verb, arguments.global.output, &settings()?)),
         Command::Standby(verb) => wait(standby::run(verb, arguments.global.output, &settings()?)),

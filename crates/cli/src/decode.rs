@@ -20,6 +20,8 @@ const CONTRACTS_MAX: usize = 10_000;
 pub(crate) struct Decoder {
     registry: Arc<Registry>,
     contracts: HashMap<SchemaId, Arc<Contract>>,
+    /// What was said of schemas that could not be had, when they are asked for once only.
+    missing: Option<HashMap<SchemaId, String>>,
 }
 
 /// A decoded value.
@@ -48,6 +50,15 @@ impl Decoder {
         Self {
             registry,
             contracts: HashMap::new(),
+            missing: None,
+        }
+    }
+
+    /// A decoder that asks `registry` once for each schema: while it is away, others are not kept waiting.
+    pub(crate) fn asking_once(registry: Arc<Registry>) -> Self {
+        Self {
+            missing: Some(HashMap::new()),
+            ..Self::new(registry)
         }
     }
 
@@ -66,7 +77,22 @@ impl Decoder {
                 "its schema is named by GUID, which this command cannot look up yet"
             ));
         };
-        let contract = self.contract(schema_id)?;
+        if let Some(said) = self.missing.as_ref().and_then(|missing| missing.get(&schema_id)) {
+            return Err(anyhow!("{said}"));
+        }
+        let contract = match self.contract(schema_id) {
+            Ok(contract) => contract,
+            Err(error) => {
+                if let Some(missing) = self
+                    .missing
+                    .as_mut()
+                    .filter(|missing| missing.len() < CONTRACTS_MAX)
+                {
+                    missing.insert(schema_id, format!("{error:#}"));
+                }
+                return Err(error);
+            }
+        };
         let json = contract
             .own_reader()
             .to_json(&framed.content)

@@ -8,6 +8,7 @@ mod decode;
 mod demo;
 mod exit;
 mod output;
+mod record_line;
 mod registry;
 mod sdk;
 mod standby;

@@ -4,18 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use evenkeel::publish::StartError;
 use evenkeel::schema_cache::Auth;
 use evenkeel::{Config, EventType, NewTopics, Publisher, Registry};
 
 use crate::config::Settings;
 use crate::connect;
-
-/// How often a start is tried while another process holds the application's standby store: `status`, `standby list` and
-/// `dev` hold it for a moment.
-const ATTEMPTS: u32 = 50;
-/// Wait between these attempts.
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
 /// Where an application keeps what it has on this machine.
 pub(crate) fn directory(settings: &Settings, application: &str) -> PathBuf {
@@ -41,22 +34,9 @@ pub(crate) fn config(settings: &Settings, event_types: Vec<EventType>) -> Config
 
 /// Starts a publisher; Kafka need not be there.
 pub(crate) async fn publisher(settings: &Settings, event_types: Vec<EventType>) -> Result<Publisher> {
-    start(config(settings, event_types))
+    Publisher::start(config(settings, event_types))
         .await
         .context("the publisher did not start")
-}
-
-/// Starts a publisher, and waits a little while for another process to let go of its store.
-pub(crate) async fn start(config: Config) -> Result<Publisher, StartError> {
-    for _ in 1..ATTEMPTS {
-        match Publisher::start(config.clone()).await {
-            Err(StartError::Standby(evenkeel_store::Error::Locked { .. })) => {
-                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
-            }
-            other => return other,
-        }
-    }
-    Publisher::start(config).await
 }
 
 fn registry(settings: &Settings) -> Registry {

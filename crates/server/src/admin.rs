@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// What a process says of itself; it sends a new one whenever something changes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// Everything that it consists of is up.
     pub ready: bool,
@@ -24,7 +24,7 @@ pub struct Report {
 }
 
 /// What one application has parked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parked {
     /// The application's name.
     pub application: String,
@@ -34,6 +34,16 @@ pub struct Parked {
     pub bytes: u64,
     /// When the oldest of them was parked; `None` when there are none.
     pub oldest: Option<Timestamp>,
+    /// Places that an operator holds, and that hold something.
+    pub places_held: u64,
+    /// Parked events that this process has sent on since its start.
+    pub drained: u64,
+    /// Parked events that this process sends on a second.
+    pub events_per_second: f64,
+    /// Events that the application could not keep, since the file of its alarms was begun, by cause.
+    pub refused: Vec<(String, u64)>,
+    /// How often each kind of alarm stands: every kind, 0 where it does not.
+    pub alarms: Vec<(&'static str, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,37 +89,120 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-/// The counters in Prometheus' text format 0.0.4, the age of the oldest parked event first.
+/// What is told of each application by one number: name, type, help, value.
+type Number = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Parked, Timestamp) -> f64,
+);
+
+/// The age of the oldest parked event comes first.
+const NUMBERS: [Number; 6] = [
+    (
+        "evenkeel_standby_oldest_age_seconds",
+        "gauge",
+        "Age of the oldest parked event; 0 when none is parked.",
+        |parked, now| {
+            parked
+                .oldest
+                .map_or(0.0, |oldest| now.since(oldest).as_secs() as f64)
+        },
+    ),
+    (
+        "evenkeel_standby_events",
+        "gauge",
+        "Parked events.",
+        |parked, _| parked.events as f64,
+    ),
+    (
+        "evenkeel_standby_bytes",
+        "gauge",
+        "Bytes of the parked events' records.",
+        |parked, _| parked.bytes as f64,
+    ),
+    (
+        "evenkeel_standby_places_held",
+        "gauge",
+        "Partitions with parked events that an operator holds.",
+        |parked, _| parked.places_held as f64,
+    ),
+    (
+        "evenkeel_standby_drained_events_total",
+        "counter",
+        "Parked events that this process has sent on.",
+        |parked, _| parked.drained as f64,
+    ),
+    (
+        "evenkeel_standby_drain_events_per_second",
+        "gauge",
+        "Parked events that this process sends on a second.",
+        |parked, _| parked.events_per_second,
+    ),
+];
+
+/// The counters in Prometheus' text format 0.0.4.
 fn text(report: &Report, now: Timestamp) -> String {
     let mut out = String::new();
-    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Parked) -> u64| {
-        // Writing to a string cannot fail.
-        writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge").ok();
+    for (name, kind, help, value) in NUMBERS {
+        head(&mut out, name, kind, help);
         for parked in &report.parked {
             let application = escaped(&parked.application);
-            writeln!(out, "{name}{{application=\"{application}\"}} {}", value(parked)).ok();
+            let value = value(parked, now);
+            // Writing to a string cannot fail.
+            writeln!(out, "{name}{{application=\"{application}\"}} {value}").ok();
         }
-    };
-    gauge(
-        "evenkeel_standby_oldest_age_seconds",
-        "Age of the oldest parked event; 0 when none is parked.",
-        &|parked| parked.oldest.map_or(0, |oldest| now.since(oldest).as_secs()),
+    }
+    let name = "evenkeel_standby_alarms";
+    head(
+        &mut out,
+        name,
+        "gauge",
+        "What only an operator can mend, by kind.",
     );
-    gauge("evenkeel_standby_events", "Parked events.", &|parked| {
-        parked.events
-    });
-    gauge(
-        "evenkeel_standby_bytes",
-        "Bytes of the parked events' records.",
-        &|parked| parked.bytes,
+    for parked in &report.parked {
+        let counts = parked.alarms.iter().map(|(kind, count)| (*kind, *count));
+        labelled(&mut out, name, parked, "kind", counts);
+    }
+    let name = "evenkeel_standby_refused_events_total";
+    head(
+        &mut out,
+        name,
+        "counter",
+        "Events that no durable place has taken, by cause.",
     );
-    writeln!(
-        out,
-        "# HELP evenkeel_ready 1 when everything is up.\n# TYPE evenkeel_ready gauge\nevenkeel_ready {}",
-        u8::from(report.ready)
-    )
-    .ok();
+    for parked in &report.parked {
+        let counts = parked
+            .refused
+            .iter()
+            .map(|(cause, count)| (cause.as_str(), *count));
+        labelled(&mut out, name, parked, "cause", counts);
+    }
+    head(&mut out, "evenkeel_ready", "gauge", "1 when everything is up.");
+    writeln!(out, "evenkeel_ready {}", u8::from(report.ready)).ok();
     out
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}").ok();
+}
+
+fn labelled<'count>(
+    out: &mut String,
+    name: &str,
+    parked: &Parked,
+    label: &str,
+    counts: impl Iterator<Item = (&'count str, u64)>,
+) {
+    let application = escaped(&parked.application);
+    for (value, count) in counts {
+        let value = escaped(value);
+        writeln!(
+            out,
+            "{name}{{application=\"{application}\",{label}=\"{value}\"}} {count}"
+        )
+        .ok();
+    }
 }
 
 fn escaped(label: &str) -> String {
@@ -130,6 +223,11 @@ mod tests {
             events: 3,
             bytes: 512,
             oldest: Some(Timestamp::from_millis(4_000)),
+            places_held: 1,
+            drained: 12,
+            events_per_second: 1.5,
+            refused: vec![("standby-full".to_owned(), 4)],
+            alarms: vec![("topic-missing", 1), ("damaged-rows", 0)],
         };
         let report = Report {
             ready: true,
@@ -143,6 +241,12 @@ mod tests {
                 "evenkeel_standby_oldest_age_seconds{application=\"sh\\\"op\"} 7",
                 "evenkeel_standby_events{application=\"sh\\\"op\"} 3",
                 "evenkeel_standby_bytes{application=\"sh\\\"op\"} 512",
+                "evenkeel_standby_places_held{application=\"sh\\\"op\"} 1",
+                "evenkeel_standby_drained_events_total{application=\"sh\\\"op\"} 12",
+                "evenkeel_standby_drain_events_per_second{application=\"sh\\\"op\"} 1.5",
+                "evenkeel_standby_alarms{application=\"sh\\\"op\",kind=\"topic-missing\"} 1",
+                "evenkeel_standby_alarms{application=\"sh\\\"op\",kind=\"damaged-rows\"} 0",
+                "evenkeel_standby_refused_events_total{application=\"sh\\\"op\",cause=\"standby-full\"} 4",
                 "evenkeel_ready 1",
             ]
         );

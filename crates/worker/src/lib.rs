@@ -1,3 +1,5 @@
 #![doc = include_str!("../README.md")]
 
+pub mod applications;
+pub mod drain_standby;
 pub mod redrive;

@@ -1,7 +1,5 @@
 //! `evenkeel dev`: the whole platform in one process on one data directory.
 
-mod drain;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use evenkeel_broker::Cluster;
 use evenkeel_embedded::Broker;
 use evenkeel_event::clock::SystemClock;
-use evenkeel_server::admin::{self, Report};
+use evenkeel_server::admin;
 use evenkeel_server::platform::Topics;
 use evenkeel_server::registry::{self, Registry};
 use serde::Serialize;
@@ -19,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::broker;
+use super::{broker, worker};
 use crate::config::{Mechanism, Settings};
 use crate::connect;
 use crate::exit::Outcome;
@@ -39,7 +37,7 @@ struct Addresses {
 }
 
 /// A part that serves until it is stopped.
-struct Part {
+pub(super) struct Part {
     name: &'static str,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -68,10 +66,7 @@ pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> 
     let own = at_home(settings, &broker);
     let registry = registry(&own).await?;
     let stop = CancellationToken::new();
-    let (reports, watched) = watch::channel(Report {
-        ready: true,
-        parked: Vec::new(),
-    });
+    let (reports, watched) = watch::channel(worker::NOTHING_PARKED);
     let clock = Arc::new(SystemClock::default());
     let mut parts = [
         Part::spawn(
@@ -83,7 +78,7 @@ pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> 
             admin::serve(admin_listener, watched, clock, stop.clone().cancelled_owned()),
         ),
     ];
-    let drain = tokio::spawn(drain::run(own, reports, stop.clone()));
+    let drain = tokio::spawn(worker::drain(own, reports, stop.clone()));
     tell(format, &addresses, settings)?;
     let [registry, admin] = &mut parts;
     let ended = tokio::select! {
@@ -161,7 +156,10 @@ async fn registry(own: &Settings) -> Result<Arc<Registry>> {
 }
 
 impl Part {
-    fn spawn(name: &'static str, serve: impl Future<Output = std::io::Result<()>> + Send + 'static) -> Self {
+    pub(super) fn spawn(
+        name: &'static str,
+        serve: impl Future<Output = std::io::Result<()>> + Send + 'static,
+    ) -> Self {
         Self {
             name,
             task: tokio::spawn(serve),
@@ -169,7 +167,7 @@ impl Part {
     }
 
     /// Waits until it ends although nobody stopped it.
-    async fn ended(&mut self) -> Result<()> {
+    pub(super) async fn ended(&mut self) -> Result<()> {
         let outcome = (&mut self.task).await;
         let name = self.name;
         outcome
@@ -178,7 +176,7 @@ impl Part {
         bail!("the {name} ended")
     }
 
-    async fn close(&mut self) -> Result<()> {
+    pub(super) async fn close(&mut self) -> Result<()> {
         match tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await {
             // A client that keeps its connection busy does not keep the platform from stopping.
             Err(_) => self.task.abort(),

@@ -11,6 +11,7 @@ use evenkeel::{
     Event, EventId, EventType, LetterPlace, PublishError, Publisher, Receipt, Subject, TopicName,
 };
 use evenkeel_event::clock::{Clock as _, SystemClock, Timestamp};
+use evenkeel_event::{Header, headers};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -56,6 +57,15 @@ struct Line {
     #[serde(rename = "type")]
     event_type: Option<String>,
     time: Option<String>,
+    /// In place of --source.
+    source: Option<String>,
+    subject: Option<String>,
+    /// Further headers, by name.
+    #[serde(default)]
+    headers: Vec<(String, Option<String>)>,
+    /// Where the line was exported from; not looked at.
+    #[serde(default, rename = "parked")]
+    _parked: serde::de::IgnoredAny,
 }
 
 /// A line as it was read.
@@ -206,8 +216,23 @@ fn event(defaults: &Defaults, clock: &SystemClock, line: &Line) -> Result<Event>
         None => clock.now(),
     };
     let event_type = line.event_type.as_ref().unwrap_or(&defaults.event_type);
-    let mut event = Event::new(id, &defaults.source, event_type, time, defaults.topic.clone());
+    let source = line.source.as_ref().unwrap_or(&defaults.source);
+    let mut event = Event::new(id, source, event_type, time, defaults.topic.clone());
     event.key = line.key.clone().map(Bytes::from);
+    event.subject.clone_from(&line.subject);
+    let reserved =
+        |name: &str| name.starts_with("ce_") || name.starts_with("__") || name == headers::CONTENT_TYPE;
+    if let Some((name, _)) = line.headers.iter().find(|(name, _)| reserved(name)) {
+        bail!("the header {name} is written from the event itself: leave it out");
+    }
+    event.headers = line
+        .headers
+        .iter()
+        .map(|(name, value)| Header {
+            name: name.clone(),
+            value: value.clone().map(Bytes::from),
+        })
+        .collect();
     Ok(event)
 }
 

@@ -1,176 +1,82 @@
-//! `evenkeel standby`: what is parked on this machine.
+//! `evenkeel standby`: what is parked on this machine, and what an operator does about it.
 
-use std::time::Duration;
+mod drain;
+mod export;
+mod hold;
+pub(crate) mod list;
+mod show;
+mod walk;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use evenkeel::Publisher;
-use evenkeel_event::clock::{Clock as _, SystemClock, Timestamp};
-use evenkeel_store::PlaceStats;
-use serde::Serialize;
+use evenkeel_event::TopicName;
+use evenkeel_store::{Place, Scope};
 
-use super::broker;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_list};
-use crate::sdk;
-use crate::standby::{Application, Look, applications};
-
-/// Between looks at what a drain has left.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// Between lines about it.
-const TELL_EVERY: u32 = 20;
-/// Longest wait for what is on its way when a drain ends.
-const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+use crate::output::Format;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// List what is parked, by application, topic and partition.
+    /// List what is parked, by application, topic and partition, with holds and alarms. Never disturbs an application.
     List,
+    /// Print parked events, decoded. Needs no Kafka; without the registry values are printed as they are.
+    Show(show::Show),
+    /// Print parked events as lines that `evenkeel publish` reads. Changes nothing.
+    Export(export::Export),
+    /// Keep parked events where they are until they are released, also while the application runs.
+    Hold(hold::Hold),
+    /// Let held events go.
+    Release(hold::Release),
     /// Send an application's parked events on, and wait until none is left or Ctrl-C.
-    Drain(Drain),
+    Drain(drain::Drain),
 }
 
+/// Some of an application's places.
 #[derive(Debug, Args)]
-pub(crate) struct Drain {
+pub(crate) struct Chosen {
     /// The application; without it publish.application of the settings.
     #[arg(long)]
     application: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Row {
-    application: String,
-    /// A running process holds the store, and drains it; what it holds cannot be seen meanwhile.
-    in_use: bool,
-    topic: Option<String>,
-    /// Absent for events that were parked before their partition was known.
+    /// Only this topic.
+    #[arg(long)]
+    topic: Option<TopicName>,
+    /// Only this partition.
+    #[arg(long, requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    events: Option<u64>,
-    bytes: Option<u64>,
-    oldest: Option<String>,
-    oldest_age_seconds: Option<u64>,
 }
 
-impl Tabular for Row {
-    const COLUMNS: &'static [&'static str] = &[
-        "application",
-        "topic",
-        "partition",
-        "events",
-        "bytes",
-        "oldest",
-        "age (s)",
-    ];
+impl Chosen {
+    fn scope(&self) -> Scope {
+        Scope {
+            topic: self.topic.clone(),
+            partition: self.partition,
+        }
+    }
 
-    fn cells(&self) -> Vec<String> {
-        let topic = match &self.topic {
-            Some(topic) => topic.clone(),
-            None => "(in use by a running process)".to_owned(),
-        };
-        let or_dash =
-            |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        vec![
-            self.application.clone(),
-            topic,
-            self.partition
-                .map_or_else(|| "-".to_owned(), |partition| partition.to_string()),
-            or_dash(self.events),
-            or_dash(self.bytes),
-            self.oldest.clone().unwrap_or_else(|| "-".to_owned()),
-            or_dash(self.oldest_age_seconds),
-        ]
+    /// As what is drained: everything when nothing is named.
+    fn only(&self) -> Vec<Scope> {
+        let scope = self.scope();
+        (scope != Scope::default()).then_some(scope).into_iter().collect()
     }
 }
 
 pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Result<Outcome> {
     match verb {
-        Verb::List => list(format, settings).await,
-        Verb::Drain(options) => drain(options, settings).await,
+        Verb::List => tokio::task::block_in_place(|| list::list(format, settings)),
+        Verb::Show(options) => tokio::task::block_in_place(|| show::show(options, format, settings)),
+        Verb::Export(options) => tokio::task::block_in_place(|| export::export(options, settings)),
+        Verb::Hold(options) => hold::hold(options, format, settings),
+        Verb::Release(options) => hold::release(options, format, settings),
+        Verb::Drain(options) => drain::drain(options, format, settings).await,
     }
 }
 
-async fn list(format: Format, settings: &Settings) -> Result<Outcome> {
-    let now = SystemClock::default().now();
-    let mut rows = Vec::new();
-    for application in applications(settings)? {
-        match application.look().await? {
-            Look::InUse => rows.push(Row::in_use(&application)),
-            Look::Places(places) => {
-                rows.extend(places.iter().map(|place| Row::of(&application, place, now)));
-            }
-        }
+/// The partition of a place as people read it.
+fn partition_of(place: &Place) -> String {
+    match place.partition {
+        _ if place.is_aside() => "aside".to_owned(),
+        Some(partition) => partition.to_string(),
+        None => "-".to_owned(),
     }
-    print_list(format, &rows)?;
-    Ok(Outcome::Fine)
-}
-
-impl Row {
-    fn in_use(application: &Application) -> Self {
-        Self {
-            application: application.name.clone(),
-            in_use: true,
-            topic: None,
-            partition: None,
-            events: None,
-            bytes: None,
-            oldest: None,
-            oldest_age_seconds: None,
-        }
-    }
-
-    fn of(application: &Application, held: &PlaceStats, now: Timestamp) -> Self {
-        Self {
-            application: application.name.clone(),
-            in_use: false,
-            topic: Some(held.place.topic.to_string()),
-            partition: held.place.partition,
-            events: Some(held.events),
-            bytes: Some(held.bytes),
-            oldest: Some(held.oldest.to_rfc3339()),
-            oldest_age_seconds: Some(now.since(held.oldest).as_secs()),
-        }
-    }
-}
-
-async fn drain(options: Drain, settings: &Settings) -> Result<Outcome> {
-    let mut settings = settings.clone();
-    if let Some(application) = options.application {
-        settings.publish.application = application;
-    }
-    let name = &settings.publish.application;
-    if !applications(&settings)?.iter().any(|known| known.name == *name) {
-        eprintln!("nothing is parked: {name} has no standby store here");
-        return Ok(Outcome::Fine);
-    }
-    let publisher = sdk::publisher(&settings, Vec::new()).await?;
-    let waited = tokio::select! {
-        waited = until_empty(&publisher) => waited,
-        interrupted = broker::interrupted() => interrupted,
-    };
-    publisher.close(CLOSE_WITHIN).await;
-    waited?;
-    match publisher.parked().await?.events {
-        0 => {
-            eprintln!("nothing is parked");
-            Ok(Outcome::Fine)
-        }
-        left => bail!("stopped with {left} events still parked; they stay where they are"),
-    }
-}
-
-async fn until_empty(publisher: &Publisher) -> Result<()> {
-    let mut told = None;
-    for round in 0_u32.. {
-        let left = publisher.parked().await?.events;
-        if left == 0 {
-            return Ok(());
-        }
-        if told != Some(left) && round % TELL_EVERY == 0 {
-            eprintln!("{left} events left");
-            told = Some(left);
-        }
-        tokio::time::sleep(PROGRESS_EVERY).await;
-    }
-    Ok(())
 }

@@ -5,18 +5,20 @@ use evenkeel_broker::Cluster;
 use evenkeel_broker::fetch::At;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_worker::applications::Looked;
 use evenkeel_worker::redrive::{Ledger, read};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::dlq::{LETTERS_MAX, dead_letter_topics};
 use super::domain;
+use super::standby::list::Told;
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
 use crate::output::{Format, print_document, write_stdout};
 use crate::registry::Registry;
-use crate::standby::{self, Look};
+use crate::standby;
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -50,11 +52,15 @@ struct RegistryStatus {
 #[derive(Debug, Serialize)]
 struct StandbyStatus {
     application: String,
-    /// A running process holds the store; what it holds cannot be seen meanwhile.
+    /// A running process has the store open, and drains it.
     in_use: bool,
+    /// Absent when the store cannot be read.
     events: Option<u64>,
     bytes: Option<u64>,
     oldest_age_seconds: Option<u64>,
+    /// Places with parked events that an operator holds.
+    places_held: u64,
+    alarms: Vec<Told>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,7 +74,7 @@ struct Letters {
 pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> {
     let mut wrong = Vec::new();
     let registry = tokio::task::block_in_place(|| registry(settings, &mut wrong));
-    let standby = standby(settings, &mut wrong).await?;
+    let standby = tokio::task::block_in_place(|| standby(settings, &mut wrong))?;
     let mut cluster = ClusterStatus {
         brokers: settings.kafka.brokers.clone(),
         ..ClusterStatus::default()
@@ -177,8 +183,7 @@ fn registry(settings: &Settings, wrong: &mut Vec<String>) -> RegistryStatus {
     }
 }
 
-async fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<StandbyStatus>> {
-    let now = SystemClock::default().now();
+fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<StandbyStatus>> {
     let mut all = Vec::new();
     for application in standby::applications(settings)? {
         let mut status = StandbyStatus {
@@ -187,25 +192,46 @@ async fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<Sta
             events: None,
             bytes: None,
             oldest_age_seconds: None,
+            places_held: 0,
+            alarms: Vec::new(),
         };
-        match application.look().await {
-            Ok(Look::InUse) => status.in_use = true,
-            Ok(Look::Places(places)) => {
-                let (events, bytes, oldest) = standby::total(&places);
-                let age = oldest.map(|oldest| now.since(oldest).as_secs());
-                (status.events, status.bytes, status.oldest_age_seconds) = (Some(events), Some(bytes), age);
-                if let Some(age) = age {
-                    wrong.push(format!(
-                        "{events} events of {name} are parked, the oldest for {age} s (evenkeel standby drain --application {name})",
-                        name = application.name
-                    ));
-                }
-            }
-            Err(error) => wrong.push(format!("the standby store of {}: {error:#}", application.name)),
+        match application.look() {
+            Ok(looked) => status.learn(&looked, wrong),
+            Err(error) => wrong.push(format!("{error:#}")),
         }
         all.push(status);
     }
     Ok(all)
+}
+
+impl StandbyStatus {
+    fn learn(&mut self, looked: &Looked, wrong: &mut Vec<String>) {
+        let name = &self.application;
+        let (events, bytes, oldest) = looked.total();
+        let age = oldest.map(|oldest| SystemClock::default().now().since(oldest).as_secs());
+        (self.in_use, self.places_held) = (looked.in_use, looked.held());
+        (self.events, self.bytes, self.oldest_age_seconds) = (Some(events), Some(bytes), age);
+        self.alarms = looked.alarms.all().iter().map(Told::of).collect();
+        if let Some(age) = age {
+            let next = match (self.places_held, looked.in_use) {
+                (0, true) => "its process sends them on; evenkeel standby list".to_owned(),
+                (0, false) => format!("evenkeel standby drain --application {name}"),
+                (held, _) => format!("{held} places are held: evenkeel standby release --application {name}"),
+            };
+            wrong.push(format!(
+                "{events} events of {name} are parked, the oldest for {age} s ({next})"
+            ));
+        }
+        for alarm in &self.alarms {
+            wrong.push(format!("{name}: {}: {}", alarm.kind, alarm.message));
+        }
+        for damage in &looked.damages {
+            let (file, offset) = (damage.file.display(), damage.offset);
+            wrong.push(format!(
+                "{name}: damaged-rows: {file} cannot be read from byte {offset} on"
+            ));
+        }
+    }
 }
 
 fn screen(status: &Status) -> String {
@@ -225,18 +251,21 @@ fn screen(status: &Status) -> String {
     };
     lines.push(format!("registry      {ready} at {}", status.registry.url));
     for standby in &status.standby {
+        let mut notes = String::new();
+        if standby.in_use {
+            notes.push_str(", in use by a running process");
+        }
+        if standby.places_held > 0 {
+            notes.push_str(&format!(", {} places held", standby.places_held));
+        }
+        let name = &standby.application;
         lines.push(match (standby.events, standby.oldest_age_seconds) {
-            (None, _) if standby.in_use => format!(
-                "parked        {}: its store is in use by a running process, which drains it",
-                standby.application
-            ),
-            (None, _) => format!("parked        {}: its store cannot be read", standby.application),
+            (None, _) => format!("parked        {name}: its store cannot be read"),
             (Some(events), Some(age)) => format!(
-                "parked        {}: {events} events, {} bytes, the oldest for {age} s",
-                standby.application,
+                "parked        {name}: {events} events, {} bytes, the oldest for {age} s{notes}",
                 standby.bytes.unwrap_or_default()
             ),
-            (Some(_), None) => format!("parked        {}: none", standby.application),
+            (Some(_), None) => format!("parked        {name}: none{notes}"),
         });
     }
     for letters in &status.dead_letters {

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use base64::Engine as _;
 use clap::Args;
 use evenkeel_broker::Cluster;
 use evenkeel_broker::batch::RecordView;
 use evenkeel_broker::fetch::{At, Piece, Until};
 use evenkeel_event::clock::Timestamp;
-use evenkeel_event::{TopicName, TopicPartition, headers};
+use evenkeel_event::{TopicName, TopicPartition};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
@@ -19,6 +17,7 @@ use crate::connect;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
 use crate::output::{Format, print_line, write_stdout};
+use crate::record_line::RecordLine;
 use crate::registry::Registry;
 
 /// Pieces that are read ahead of what is printed.
@@ -53,26 +52,12 @@ enum To {
 
 /// One record as it is printed.
 #[derive(Debug, Serialize)]
-struct Line<'record> {
+struct Line {
     partition: i32,
     offset: i64,
     timestamp: String,
-    key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    event_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schema_id: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'record RawValue>,
-    /// The value as it is, where it cannot be decoded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_base64: Option<String>,
-    /// Why it cannot be decoded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    headers: Vec<(String, Option<String>)>,
+    #[serde(flatten)]
+    event: RecordLine,
 }
 
 pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -> Result<Outcome> {
@@ -171,33 +156,11 @@ fn print_record(
     format: Format,
     decoder: &mut Decoder,
 ) -> Result<()> {
-    let decoded = record.value.map(|_| decoder.decode(record));
-    let json = match &decoded {
-        Some(Ok(decoded)) => Some((decoded.schema_id, RawValue::from_string(decoded.json.clone())?)),
-        // A publisher's letter holds its data as plain JSON.
-        Some(Err(_)) => plain_json(record).map(|value| (evenkeel_schema::wire::SchemaId(0), value)),
-        None => None,
-    };
-    let raw = decoded.as_ref().filter(|_| json.is_none());
     let line = Line {
         partition,
         offset: record.offset,
         timestamp: record.timestamp.to_rfc3339(),
-        key: record.key.map(|key| String::from_utf8_lossy(key).into_owned()),
-        id: text(record.header(headers::CE_ID)),
-        event_type: text(record.header(headers::CE_TYPE)),
-        schema_id: json.as_ref().map(|(id, _)| id.0).filter(|id| *id > 0),
-        value: json.as_ref().map(|(_, value)| value.as_ref()),
-        value_base64: raw
-            .and(record.value)
-            .map(|value| base64::engine::general_purpose::STANDARD.encode(value)),
-        error: raw
-            .and_then(|decoded| decoded.as_ref().err())
-            .map(|error| format!("{error:#}")),
-        headers: record
-            .headers()
-            .map(|(name, value)| (name.into_owned(), text(value)))
-            .collect(),
+        event: RecordLine::of(record, decoder)?,
     };
     match format {
         Format::Json | Format::Yaml => print_line(&line),
@@ -205,29 +168,14 @@ fn print_record(
     }
 }
 
-fn short(line: &Line<'_>) -> String {
-    let value = match (&line.value, &line.error) {
-        (Some(value), _) => value.get().to_owned(),
-        (None, Some(error)) => format!("cannot be decoded: {error}"),
-        (None, None) => "(tombstone)".to_owned(),
-    };
-    let (key, kind) = (
-        line.key.as_deref().unwrap_or("-"),
-        line.event_type.as_deref().unwrap_or("-"),
-    );
+fn short(line: &Line) -> String {
     format!(
-        "{}@{} {} {key} {kind} {value}\n",
-        line.partition, line.offset, line.timestamp
+        "{}@{} {} {}\n",
+        line.partition,
+        line.offset,
+        line.timestamp,
+        line.event.short()
     )
-}
-
-fn plain_json(record: &RecordView<'_>) -> Option<Box<RawValue>> {
-    let declared = text(record.header(headers::CONTENT_TYPE))? == "application/json";
-    declared.then(|| serde_json::from_slice(record.value?).ok())?
-}
-
-fn text(bytes: Option<&[u8]>) -> Option<String> {
-    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn from(text: &str) -> Result<From> {

@@ -87,7 +87,7 @@ async fn start(call: &Call, kafka: evenkeel::Kafka) -> Result<Publisher> {
     if call.standby_bytes_max > 0 {
         config.standby_bytes_max = call.standby_bytes_max;
     }
-    Ok(crate::sdk::start(config).await?)
+    Ok(Publisher::start(config).await?)
 }
 
 async fn publish(call: &Call, publisher: &Publisher) -> Result<()> {

@@ -10,6 +10,9 @@
 mod dev;
 mod documented;
 mod letters;
+mod oncall;
 mod platform;
 mod refusals;
+mod standby;
 mod verify;
+mod worker;

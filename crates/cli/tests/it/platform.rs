@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -47,6 +47,59 @@ pub(crate) struct Platform {
     credentials: Option<(String, String)>,
     /// After how long commands park, milliseconds. Long at first: on a busy machine no event is to park by chance.
     pub(crate) park_after_ms: u32,
+    /// Settings of the platform and of commands.
+    settings: Vec<(&'static str, String)>,
+}
+
+/// A process that runs beside the platform until it is dropped.
+pub(crate) struct Beside {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Beside {
+    pub(crate) fn write(&mut self, lines: &str) {
+        self.input.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn next(&mut self) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Ends its standard input and waits for its end.
+    pub(crate) fn end(mut self) -> i32 {
+        drop(self.input.take());
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, as an operator does, and waits for its end.
+    pub(crate) fn terminate(&mut self) -> i32 {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 impl Platform {
@@ -57,14 +110,57 @@ impl Platform {
             addresses: Value::Null,
             credentials: None,
             park_after_ms: 60_000,
+            settings: Vec::new(),
         };
         platform.start_again();
         platform
     }
 
+    /// A setting of the platform from its next start on, and of commands from now on.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.retain(|(other, _)| *other != name);
+        self.settings.push((name, value.to_owned()));
+    }
+
+    /// The next start, and those after it, take the present addresses.
+    pub(crate) fn stay_at_these_addresses(&mut self) {
+        for (setting, part) in [
+            ("EVENKEEL_BROKER__LISTEN", "broker"),
+            ("EVENKEEL_SERVER__REGISTRY_LISTEN", "registry"),
+        ] {
+            let address = self.address(part).trim_start_matches("http://").to_owned();
+            self.set(setting, &address);
+        }
+    }
+
+    /// Starts a command that goes on running beside the platform.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Beside {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Beside {
+            input: child.stdin.take(),
+            output,
+            child,
+        }
+    }
+
+    /// The embedded broker of the stopped platform by itself: nothing drains what is parked.
+    pub(crate) fn begin_broker(&self) -> Beside {
+        let broker = self.begin(&["broker"]);
+        let address = self.address("broker").to_owned();
+        until(|| std::net::TcpStream::connect(&address).is_ok());
+        broker
+    }
+
     pub(crate) fn start_again(&mut self) {
         let log = File::create(self.path().join("dev.log")).unwrap();
         let mut child = command(self.path())
+            .envs(self.settings.clone())
             .args(["dev", "-o", "json"])
             .stdout(Stdio::piped())
             .stderr(log)
@@ -110,18 +206,41 @@ impl Platform {
 
     /// Runs a command against the platform with `input` on its standard input.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
+        run(self.command(arguments), input)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.path());
+        self.settle(&mut command);
+        command.args(arguments);
         command
+    }
+
+    /// A shell with `evenkeel` on its path.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let binaries = Path::new(env!("CARGO_BIN_EXE_evenkeel")).parent().unwrap();
+        let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-eu", "-c", script])
+            .current_dir(self.path())
+            .env("PATH", path);
+        self.settle(&mut shell);
+        shell
+    }
+
+    /// Lets a command find the platform.
+    fn settle(&self, command: &mut Command) {
+        command
+            .envs(self.settings.clone())
             .env("EVENKEEL_KAFKA__BROKERS", self.address("broker"))
             .env("EVENKEEL_REGISTRY__URL", self.address("registry"))
-            .env("EVENKEEL_PUBLISH__PARK_AFTER_MS", self.park_after_ms.to_string())
-            .args(arguments);
+            .env("EVENKEEL_PUBLISH__PARK_AFTER_MS", self.park_after_ms.to_string());
         if let Some((domain, token)) = &self.credentials {
             command
                 .env("EVENKEEL_REGISTRY__DOMAIN", domain)
                 .env("EVENKEEL_REGISTRY__TOKEN", token);
         }
-        run(command, input)
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {

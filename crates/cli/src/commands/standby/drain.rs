@@ -1,0 +1,226 @@
+//! `evenkeel standby drain`.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use evenkeel::publish::StartError;
+use evenkeel::{Drain as Pace, Publisher};
+use evenkeel_store::{Alarms, Holds, PlaceStats, Scope};
+use evenkeel_worker::applications::Application;
+use serde::Serialize;
+
+use super::Chosen;
+use super::list::Told;
+use crate::commands::broker;
+use crate::config::Settings;
+use crate::exit::Outcome;
+use crate::output::{Format, print_line};
+use crate::sdk;
+use crate::standby::application;
+
+/// Between looks at what a drain has left.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between lines about it.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for what is on its way when a drain ends.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// Longest wait for what is kept aside, which is tried again at the start.
+const ASIDE_WITHIN: Duration = Duration::from_secs(5);
+/// What a new rate weighs in the one that is shown.
+const NEW_WEIGHS: f64 = 0.3;
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Send at most so many events a second; without it as many as the cluster takes.
+    #[arg(long, value_name = "EVENTS_PER_SECOND")]
+    rate: Option<NonZeroU32>,
+}
+
+/// How far a drain is.
+#[derive(Debug, Serialize)]
+struct Progress {
+    application: String,
+    /// Events that this drain has sent.
+    events_sent: u64,
+    events_left: u64,
+    bytes_left: u64,
+    events_per_second: u64,
+    /// Seconds until nothing is left, at this rate; absent while nothing moves.
+    eta_seconds: Option<u64>,
+    /// Events that are held, or were not chosen.
+    events_kept: u64,
+    alarms: Vec<Told>,
+}
+
+/// What is measured between two lines.
+struct Meter {
+    drained: u64,
+    at: Instant,
+    rate: f64,
+}
+
+impl Meter {
+    fn rate(&mut self, drained: u64) -> f64 {
+        let now = Instant::now();
+        let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
+        let fresh = drained.saturating_sub(self.drained) as f64 / seconds;
+        let is_first = self.drained == 0 && self.rate == 0.0;
+        self.rate = if is_first {
+            fresh
+        } else {
+            self.rate * (1.0 - NEW_WEIGHS) + fresh * NEW_WEIGHS
+        };
+        (self.drained, self.at) = (drained, now);
+        self.rate
+    }
+}
+
+pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -> Result<Outcome> {
+    let name = options.chosen.application.clone();
+    let application = match application(settings, name) {
+        Ok(application) => application,
+        Err(error) => {
+            eprintln!("nothing is parked: {error}");
+            return Ok(Outcome::Fine);
+        }
+    };
+    let only = options.chosen.only();
+    let publisher = start(settings, &application, &only, options.rate).await?;
+    let waited = tokio::select! {
+        waited = until_empty(&publisher, &application, &only, format) => waited,
+        interrupted = broker::interrupted() => interrupted,
+    };
+    publisher.close(CLOSE_WITHIN).await;
+    let last = look(&publisher, &application, &only).await?;
+    let (left, kept) = (last.events, last.kept);
+    if format != Format::Table {
+        print_line(&last.progress(&application, &publisher, 0.0))?;
+    }
+    waited?;
+    if left > 0 {
+        bail!("stopped with {left} events still parked; they stay where they are");
+    }
+    match kept {
+        0 => eprintln!("nothing is parked"),
+        kept => eprintln!("nothing else is parked; {kept} events are held or were not chosen"),
+    }
+    Ok(Outcome::Fine)
+}
+
+async fn start(
+    settings: &Settings,
+    application: &Application,
+    only: &[Scope],
+    rate: Option<NonZeroU32>,
+) -> Result<Publisher> {
+    let mut settings = settings.clone();
+    settings.publish.application.clone_from(&application.name);
+    let mut config = sdk::config(&settings, Vec::new());
+    config.directory.clone_from(&application.directory);
+    config.drain = Pace {
+        only: only.to_vec(),
+        events_per_second: rate,
+    };
+    match Publisher::start(config).await {
+        Err(StartError::Standby(evenkeel_store::Error::Locked { .. })) => bail!(
+            "{} runs, and drains what it has parked itself (evenkeel standby list shows it); evenkeel standby hold and \
+             release work while it runs",
+            application.name
+        ),
+        other => other.context("the drain did not start"),
+    }
+}
+
+/// What is left, parted by whether this drain sends it.
+struct Left {
+    events: u64,
+    bytes: u64,
+    kept: u64,
+    /// Of those that are kept: dead letters that their topic refuses, and that are tried again at the start.
+    aside: u64,
+    alarms: Vec<Told>,
+}
+
+async fn look(publisher: &Publisher, application: &Application, only: &[Scope]) -> Result<Left> {
+    let places = publisher.standby().open_places().await?;
+    let holds = Holds::read(&application.directory).unwrap_or_default();
+    let is_kept = |held: &PlaceStats| {
+        let is_chosen = only.is_empty() || only.iter().any(|scope| scope.covers(&held.place));
+        !is_chosen || held.place.is_aside() || holds.of(&held.place).is_some()
+    };
+    let (kept, left): (Vec<PlaceStats>, Vec<PlaceStats>) = places.into_iter().partition(is_kept);
+    let alarms = Alarms::read(&application.directory).unwrap_or_default();
+    Ok(Left {
+        events: left.iter().map(|held| held.events).sum(),
+        bytes: left.iter().map(|held| held.bytes).sum(),
+        kept: kept.iter().map(|held| held.events).sum(),
+        aside: kept
+            .iter()
+            .filter(|held| held.place.is_aside())
+            .map(|held| held.events)
+            .sum(),
+        alarms: alarms.all().iter().map(Told::of).collect(),
+    })
+}
+
+impl Left {
+    fn progress(self, application: &Application, publisher: &Publisher, rate: f64) -> Progress {
+        Progress {
+            application: application.name.clone(),
+            events_sent: publisher.drained(),
+            events_left: self.events,
+            bytes_left: self.bytes,
+            events_per_second: rate.round() as u64,
+            eta_seconds: (rate >= 0.1).then(|| (self.events as f64 / rate).ceil() as u64),
+            events_kept: self.kept,
+            alarms: self.alarms,
+        }
+    }
+}
+
+async fn until_empty(
+    publisher: &Publisher,
+    application: &Application,
+    only: &[Scope],
+    format: Format,
+) -> Result<()> {
+    let begun = Instant::now();
+    let mut meter = Meter {
+        drained: 0,
+        at: Instant::now(),
+        rate: 0.0,
+    };
+    loop {
+        let left = look(publisher, application, only).await?;
+        if left.events == 0 && (left.aside == 0 || begun.elapsed() > ASIDE_WITHIN) {
+            return Ok(());
+        }
+        if meter.at.elapsed() >= TELL_EVERY {
+            let rate = meter.rate(publisher.drained());
+            tell(&left.progress(application, publisher, rate), format)?;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn tell(progress: &Progress, format: Format) -> Result<()> {
+    if format != Format::Table {
+        return print_line(progress);
+    }
+    let eta = match progress.eta_seconds {
+        Some(eta) => format!("done in {eta} s"),
+        None => "nothing moves".to_owned(),
+    };
+    eprintln!(
+        "{} events sent, {} left ({} bytes), {} events/s, {eta}",
+        progress.events_sent, progress.events_left, progress.bytes_left, progress.events_per_second
+    );
+    for alarm in &progress.alarms {
+        eprintln!("alarm: {}: {}", alarm.kind, alarm.message);
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! `evenkeel standby hold` and `release`.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use evenkeel_event::clock::{Clock as _, SystemClock};
+use evenkeel_store::Holds;
+use serde::Serialize;
+
+use super::Chosen;
+use crate::config::Settings;
+use crate::exit::Outcome;
+use crate::output::{Format, Tabular, print_list};
+use crate::standby::application;
+
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Why; shown by list and status.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    #[command(flatten)]
+    chosen: Chosen,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    application: String,
+    /// Absent for a hold of the whole application.
+    topic: Option<String>,
+    /// Absent for a hold of the whole topic.
+    partition: Option<i32>,
+    since: String,
+    reason: String,
+}
+
+impl Tabular for Row {
+    const COLUMNS: &'static [&'static str] = &["application", "topic", "partition", "since", "reason"];
+
+    fn cells(&self) -> Vec<String> {
+        let all = || "(all)".to_owned();
+        vec![
+            self.application.clone(),
+            self.topic.clone().unwrap_or_else(all),
+            self.partition.map_or_else(all, |partition| partition.to_string()),
+            self.since.clone(),
+            self.reason.clone(),
+        ]
+    }
+}
+
+pub(super) fn hold(options: Hold, format: Format, settings: &Settings) -> Result<Outcome> {
+    let application = application(settings, options.chosen.application.clone())?;
+    let (scope, now) = (options.chosen.scope(), SystemClock::default().now());
+    let holds = Holds::hold(&application.directory, scope, now, &options.reason)?;
+    print(&application.name, &holds, format)
+}
+
+pub(super) fn release(options: Release, format: Format, settings: &Settings) -> Result<Outcome> {
+    let application = application(settings, options.chosen.application.clone())?;
+    let scope = options.chosen.scope();
+    let holds = Holds::release(&application.directory, &scope)?;
+    let is_still_held = holds.all().iter().find(|hold| {
+        let is_wider = hold.scope.topic.is_none() || hold.scope.partition.is_none();
+        is_wider && (hold.scope.topic.is_none() || hold.scope.topic == scope.topic)
+    });
+    if let Some(wider) = is_still_held.filter(|hold| hold.scope != scope) {
+        let what = match &wider.scope.topic {
+            None => format!("all of {}", application.name),
+            Some(topic) => format!("all of {topic}"),
+        };
+        print(&application.name, &holds, format)?;
+        bail!("{what} is held, so that this stays held too: release that first");
+    }
+    print(&application.name, &holds, format)
+}
+
+/// Prints what is held now.
+fn print(application: &str, holds: &Holds, format: Format) -> Result<Outcome> {
+    let rows: Vec<Row> = holds
+        .all()
+        .iter()
+        .map(|hold| Row {
+            application: application.to_owned(),
+            topic: hold.scope.topic.as_ref().map(ToString::to_string),
+            partition: hold.scope.partition,
+            since: hold.since.to_rfc3339(),
+            reason: hold.reason.clone(),
+        })
+        .collect();
+    if rows.is_empty() {
+        eprintln!("nothing of {application} is held");
+    }
+    print_list(format, &rows)?;
+    Ok(Outcome::Fine)
+}

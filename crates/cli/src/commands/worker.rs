@@ -1,0 +1,121 @@
+//! `evenkeel worker`: sends on what processes that died left parked, for as long as it runs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use evenkeel_event::clock::SystemClock;
+use evenkeel_server::admin::{self, Parked, Report};
+use evenkeel_store::AlarmKind;
+use evenkeel_worker::drain_standby::{self, Standing};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::broker;
+use super::dev::Part;
+use crate::config::Settings;
+use crate::exit::Outcome;
+use crate::output::{Format, print_line};
+use crate::{sdk, standby};
+
+/// What is reported before anything was looked at.
+pub(super) const NOTHING_PARKED: Report = Report {
+    ready: true,
+    parked: Vec::new(),
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where /health and /metrics are served; without it server.admin_listen of the settings. Port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+/// Where the worker listens.
+#[derive(Debug, Serialize)]
+struct Addresses {
+    admin: String,
+}
+
+pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -> Result<Outcome> {
+    let address = options.listen.unwrap_or(settings.server.admin_listen);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("the worker cannot listen on {address}; set server.admin_listen to another port, or to 0 for any free one")
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let stop = CancellationToken::new();
+    let (reports, watched) = watch::channel(NOTHING_PARKED);
+    let clock = Arc::new(SystemClock::default());
+    let serve = admin::serve(listener, watched, clock, stop.clone().cancelled_owned());
+    let mut part = Part::spawn("admin listener", serve);
+    let draining = tokio::spawn(drain(settings.clone(), reports, stop.clone()));
+    let admin = format!("http://{address}");
+    eprintln!(
+        "drains what is left under {}",
+        standby::directory(settings).display()
+    );
+    eprintln!("admin     {admin}/health/ready, {admin}/metrics");
+    if format != Format::Table {
+        print_line(&Addresses { admin })?;
+    }
+    let ended = tokio::select! {
+        interrupted = broker::interrupted() => interrupted,
+        ended = part.ended() => ended,
+    };
+    eprintln!("stopping");
+    stop.cancel();
+    draining.await.context("the drain stopped early")?;
+    ended?;
+    part.close().await?;
+    Ok(Outcome::Fine)
+}
+
+/// Drains what dead processes left, and reports, until `stop`.
+pub(super) async fn drain(settings: Settings, reports: watch::Sender<Report>, stop: CancellationToken) {
+    let (standings, mut told) = watch::channel(Vec::new());
+    let config = drain_standby::Config {
+        directory: standby::directory(&settings),
+        settings: Arc::new(move |name, directory| {
+            let mut settings = settings.clone();
+            name.clone_into(&mut settings.publish.application);
+            let mut config = sdk::config(&settings, Vec::new());
+            config.registry = None;
+            directory.clone_into(&mut config.directory);
+            config
+        }),
+    };
+    let drain = drain_standby::run(config, standings, stop);
+    tokio::pin!(drain);
+    loop {
+        tokio::select! {
+            () = &mut drain => return,
+            Ok(()) = told.changed() => {
+                let parked = told.borrow_and_update().iter().map(parked).collect();
+                reports.send_replace(Report { ready: true, parked });
+            }
+        }
+    }
+}
+
+fn parked(standing: &Standing) -> Parked {
+    let alarms = standing.alarms.all();
+    let count = |kind: AlarmKind| {
+        let count = alarms.iter().filter(|alarm| alarm.kind == kind).count();
+        (kind.as_str(), count as u64)
+    };
+    let refused = standing.alarms.refused().iter();
+    Parked {
+        application: standing.application.clone(),
+        events: standing.events,
+        bytes: standing.bytes,
+        oldest: standing.oldest,
+        places_held: standing.places_held,
+        drained: standing.drained,
+        events_per_second: standing.events_per_second,
+        refused: refused.map(|(cause, events)| (cause.clone(), *events)).collect(),
+        alarms: AlarmKind::ALL.into_iter().map(count).collect(),
+    }
+}
