@@ -29,6 +29,8 @@ pub struct Pace {
     events_per_second: Option<NonZeroU32>,
     /// Before this nothing is granted, on the monotonic clock.
     next_at: Duration,
+    /// Nor before this, unless something is appended meanwhile.
+    troubled_until: Duration,
     failures: u32,
 }
 
@@ -48,6 +50,7 @@ impl Pace {
         Self {
             events_per_second,
             next_at: Duration::ZERO,
+            troubled_until: Duration::ZERO,
             failures: 0,
         }
     }
@@ -55,8 +58,9 @@ impl Pace {
     /// What may be read now.
     #[must_use]
     pub fn grant(&self, now: Duration) -> Grant {
-        if now < self.next_at {
-            return Grant::At(self.next_at);
+        let next_at = self.next_at.max(self.troubled_until);
+        if now < next_at {
+            return Grant::At(next_at);
         }
         let most = match self.events_per_second {
             Some(rate) => (rate.get() / TURNS_A_SECOND).max(1),
@@ -89,9 +93,9 @@ impl Pace {
     /// A broker could not take a batch: it was late, its disk failed, or too few replicas were in sync.
     pub fn troubled(&mut self, now: Duration) {
         // What was under way together fails together, and counts once.
-        if now >= self.next_at || self.failures == 0 {
+        if now >= self.troubled_until {
             self.failures = self.failures.saturating_add(1);
-            self.next_at = self.next_at.max(now + TROUBLED.wait(self.failures, u8::MAX));
+            self.troubled_until = now + TROUBLED.wait(self.failures, u8::MAX);
         }
     }
 
@@ -100,9 +104,10 @@ impl Pace {
         self.next_at = self.next_at.max(until);
     }
 
-    /// A batch was appended.
+    /// A batch was appended: nothing is waited for any more but the rate.
     pub const fn went_well(&mut self) {
         self.failures = 0;
+        self.troubled_until = Duration::ZERO;
     }
 }
 
@@ -164,7 +169,7 @@ mod tests {
         };
         assert!(second - first > first, "{first:?} {second:?}");
         pace.went_well();
-        assert_eq!(pace.grant(second), Grant::Events(UNLIMITED_EVENTS));
+        assert_eq!(pace.grant(first), Grant::Events(UNLIMITED_EVENTS));
     }
 
     #[test]

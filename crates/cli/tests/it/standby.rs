@@ -242,6 +242,29 @@ fn a_drain_keeps_its_rate_and_its_choice_and_tells_how_far_it_is() {
 }
 
 #[test]
+fn partitions_share_the_rate_of_a_drain() {
+    let mut platform = platform();
+    platform.run(&["topic", "create", "bills"]).with(0);
+    platform
+        .run_with(&["schema", "register", "bills-value", "--file", "-"], SCHEMA)
+        .with(0);
+    platform.run_with(&["publish", "bills"], &lines(0, 1)).with(0);
+    platform.stop();
+    platform.run_with(&["publish", "orders"], &lines(1, 300)).with(0);
+    platform.run_with(&["publish", "bills"], &lines(1, 5)).with(0);
+    let _broker = platform.begin_broker();
+    let mut drain = platform.begin(&["standby", "drain", "--rate", "8"]);
+    until(|| list(&platform).as_array().unwrap().len() == 1);
+    let left = list(&platform);
+    assert_eq!(
+        left[0]["topic"], "orders",
+        "what was parked first keeps the others waiting"
+    );
+    assert!(left[0]["events"].as_u64().unwrap() > 100, "{left}");
+    drain.kill();
+}
+
+#[test]
 fn a_missing_topic_is_an_alarm_until_it_is_created() {
     let mut platform = platform();
     platform.set("EVENKEEL_TOPICS__CREATE_MISSING", "false");

@@ -339,7 +339,7 @@ fn take_plain(tag: u8, parts: &mut Fields<'_>) -> Option<Step> {
             let place = parts.u32()?;
             let partition = parts.i32()?;
             let topic = TopicName::new(std::str::from_utf8(parts.rest()).ok()?).ok()?;
-            let partition = (partition >= 0).then_some(partition);
+            let partition = (partition != -1).then_some(partition);
             Step::Define {
                 place,
                 name: Place { topic, partition },

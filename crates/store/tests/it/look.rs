@@ -62,6 +62,11 @@ async fn it_shows_what_the_owner_sees_and_leaves_every_file_as_it_is() {
         .await
         .unwrap();
     store.remove(&orders, 11).await.unwrap();
+    let aside = Place::aside(orders.topic.clone());
+    store
+        .append(&aside, append_id(1_000), rows(&["aside"]))
+        .await
+        .unwrap();
     for list in files(directory.path())
         .keys()
         .filter(|name| name.ends_with(".blocks"))
@@ -73,7 +78,7 @@ async fn it_shows_what_the_owner_sees_and_leaves_every_file_as_it_is() {
     let mut look = DiskLook::open(&small(directory.path())).unwrap();
     assert!(look.is_in_use());
     assert_eq!(look.open_places().unwrap(), store.open_places().await.unwrap());
-    for at in [&orders, &bills] {
+    for at in [&orders, &bills, &aside] {
         let theirs = store.read(at, 0, usize::MAX).await.unwrap();
         assert_eq!(look.read(at, 0, usize::MAX).unwrap(), theirs);
         assert_eq!(all(&mut look, at), seen(&theirs));
@@ -93,6 +98,7 @@ async fn it_shows_what_the_owner_sees_and_leaves_every_file_as_it_is() {
     let mut look = DiskLook::open(&small(directory.path())).unwrap();
     assert!(!look.is_in_use());
     assert_eq!(all(&mut look, &orders).len(), 29);
+    assert_eq!(all(&mut look, &aside), [(0, "aside".to_owned())]);
     assert_eq!(files(directory.path()), before);
     assert!(!directory.path().join("damaged").exists());
 }
