@@ -8,6 +8,7 @@ pub mod application;
 pub mod broker;
 pub mod consumer;
 pub mod disk;
+pub mod fleet;
 pub mod history;
 pub mod judge;
 pub mod network;

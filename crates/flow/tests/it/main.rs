@@ -7,6 +7,7 @@
     reason = "tests panic to fail"
 )]
 
+mod diversion;
 mod script;
 mod session;
 mod unplaced;

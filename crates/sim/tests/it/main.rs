@@ -8,4 +8,5 @@
     reason = "tests panic to fail"
 )]
 
+mod fleet;
 mod histories;

@@ -1,0 +1,123 @@
+//! Every state of a few processes that share a store. `EVENKEEL_FLEET_STATES` says how many states of an exploration are
+//! visited at most; 300,000 unless told, in a debug build 3,000.
+
+use std::time::Instant;
+
+use evenkeel_flow::diversion::Mode;
+use evenkeel_sim::fleet::{Bounds, Report, explore, replay};
+
+fn states_max() -> u64 {
+    let default = if cfg!(debug_assertions) { 3_000 } else { 300_000 };
+    std::env::var("EVENKEEL_FLEET_STATES").map_or(default, |text| text.parse().unwrap())
+}
+
+/// Two that publish an event each, one of which waits too long for the broker; a lease may run out.
+fn two_publishers() -> Bounds {
+    Bounds {
+        publishers: vec![1, 1],
+        drainers: 0,
+        ticks: 1,
+        timeouts: 1,
+        losses: 0,
+        delays: 0,
+        reads_wait: false,
+        crashes: 0,
+        mode: Mode::Strict,
+        counts_unguarded: true,
+        states_max: states_max(),
+    }
+}
+
+fn told(name: &str, bounds: &Bounds) -> Report {
+    let start = Instant::now();
+    let report = explore(bounds);
+    let end = if report.is_complete { "all" } else { "the first" };
+    println!(
+        "{name}: {end} {} states, {} steps between them, in {:?}; met {:?}",
+        report.states,
+        report.steps,
+        start.elapsed(),
+        report.met
+    );
+    report
+}
+
+/// Returns what was met, and fails where a promise is broken.
+fn check(name: &str, bounds: &Bounds) -> Report {
+    let report = told(name, bounds);
+    if let Some((violation, path)) = &report.violation {
+        let steps = replay(bounds, path);
+        panic!(
+            "{}\nexplored {}: {}: {}",
+            steps.join("\n"),
+            report.states,
+            violation.invariant,
+            violation.seen
+        );
+    }
+    report
+}
+
+#[test]
+fn promises_hold_where_a_lease_runs_out() {
+    let report = check("a lease runs out", &two_publishers());
+    if !cfg!(debug_assertions) {
+        assert!(report.is_complete);
+        for what in ["parked", "revoked", "landed late"] {
+            assert!(report.met.contains(&what), "{what} was not met");
+        }
+    }
+}
+
+#[test]
+fn promises_hold_where_a_lane_is_drained() {
+    let bounds = Bounds {
+        drainers: 1,
+        ticks: 0,
+        ..two_publishers()
+    };
+    let report = check("a lane is drained", &bounds);
+    if !cfg!(debug_assertions) {
+        for what in ["parked", "passed", "reopened", "sent twice", "all done"] {
+            assert!(report.met.contains(&what), "{what} was not met");
+        }
+    }
+}
+
+#[test]
+fn promises_hold_where_answers_are_lost_and_writes_come_late() {
+    let bounds = Bounds {
+        losses: 1,
+        delays: 1,
+        ..two_publishers()
+    };
+    check("answers are lost", &bounds);
+}
+
+#[test]
+fn promises_hold_where_processes_are_killed() {
+    let bounds = Bounds {
+        drainers: 2,
+        crashes: 1,
+        ..two_publishers()
+    };
+    check("a process is killed", &bounds);
+}
+
+#[test]
+fn without_a_lease_only_the_order_across_processes_is_given_up() {
+    let bounds = Bounds {
+        mode: Mode::Available,
+        counts_unguarded: false,
+        ..two_publishers()
+    };
+    check("available", &bounds);
+    let looked_at = Bounds {
+        counts_unguarded: true,
+        states_max: states_max().max(300_000),
+        ..bounds
+    };
+    let report = told("available, the order looked at", &looked_at);
+    let broken = report.violation.map(|(violation, _)| violation.invariant);
+    assert_eq!(broken, Some("in-order"));
+}
