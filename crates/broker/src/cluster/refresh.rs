@@ -60,8 +60,7 @@ fn try_suspects(inner: &Arc<Inner>) {
         }
         let inner = inner.clone();
         tokio::spawn(async move {
-            // What comes of it is noted by the attempt itself.
-            drop(inner.connection(&inner.shared, node).await);
+            inner.reach(node).await;
             inner.lock_tried().remove(&node);
         });
     }
@@ -82,6 +81,21 @@ fn leader_missing(inner: &Inner) -> bool {
 }
 
 impl Inner {
+    /// Notes whether `node` answers now. A connection that was made before says nothing of that: it may stand open to a
+    /// broker that stands still, and it outlives the attempts at a second one that failed meanwhile.
+    async fn reach(self: &Arc<Self>, node: i32) {
+        let Some(connection) = self.shared.ready(node) else {
+            // What comes of it is noted by the attempt itself.
+            return drop(self.connection(&self.shared, node).await);
+        };
+        let nothing = MetadataRequest::default()
+            .with_topics(Some(Vec::new()))
+            .with_allow_auto_topic_creation(false);
+        let timeout = self.kafka.request_timeout().min(SILENCE_MAX);
+        let answered = connection.call(&nothing, timeout).await;
+        self.mark(node, answered.is_err_and(|error| error.is_outage()));
+    }
+
     /// Asks for `topics` and takes the answer in.
     pub(super) async fn ask_metadata(self: &Arc<Self>, topics: &BTreeSet<TopicName>) -> Result<(), Error> {
         let named = |name: &TopicName| {

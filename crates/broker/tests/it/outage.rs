@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use evenkeel_broker::admin::Resource;
 use evenkeel_broker::fetch::{At, Until};
 use evenkeel_broker::{Cluster, Kafka, Leader, Metadata};
+use evenkeel_embedded::proxy::Proxy;
 use evenkeel_event::Record;
 use evenkeel_event::clock::SystemClock;
 use evenkeel_flow::{Answer, Trouble};
 use evenkeel_testkit::{Options, kafka_or_skip};
 
-use crate::brokers::{Bench, PATIENCE, appended, block_on, connect, settings};
+use crate::brokers::{Bench, PATIENCE, appended, block_on, connect, embedded, settings};
 
 /// A session time-out that lets a killed node come back soon.
 fn quick() -> (String, String) {
@@ -129,6 +131,37 @@ async fn known(cluster: &Cluster, wanted: impl FnMut(&Arc<Metadata>) -> bool) ->
     let mut watch = cluster.watch();
     let known = tokio::time::timeout(PATIENCE, watch.wait_for(wanted)).await;
     known.unwrap().unwrap().clone()
+}
+
+/// Found by `evenkeel verify`: brokers that stood still for 30 s stayed gone for ever when a connection of old outlived that.
+#[test]
+fn a_node_that_could_not_be_dialled_is_back_though_an_older_connection_never_broke() {
+    let embedded = embedded();
+    block_on(async {
+        let proxy = Proxy::start(embedded).unwrap();
+        let mut bench = Bench::new(proxy.bootstrap(), "dialled").await;
+        let mut impatient = settings(proxy.bootstrap());
+        impatient.connect_timeout_ms = 300;
+        bench.cluster = Cluster::connect(impatient).await.unwrap();
+        let (cluster, partition) = (bench.cluster.clone(), bench.partition(0));
+        let leader = cluster.leader(&partition).await.unwrap();
+        // Makes a connection for questions.
+        let asked = cluster
+            .settings(&Resource::Broker(leader), &["producer.id.expiration.ms"])
+            .await;
+        assert!(asked.is_ok(), "{asked:?}");
+        proxy.hang().await;
+        // The first batch needs a connection of its own.
+        let batch = bench.batch(0, 0, &["one"]);
+        let timeout = Duration::from_secs(1);
+        cluster.send(leader, std::slice::from_ref(&batch), timeout).await;
+        proxy.restore().await;
+        known(&cluster, |known| {
+            known.down.is_empty() && is_at_a_node(known.leader(&partition))
+        })
+        .await;
+        assert_eq!(bench.send(&batch).await, appended(0));
+    });
 }
 
 #[test]

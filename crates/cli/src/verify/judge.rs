@@ -39,6 +39,8 @@ pub(super) struct Findings {
     pub(super) out_of_order: u64,
     /// Records that nobody sent, or that are not what was sent.
     pub(super) strangers: u64,
+    /// Events that were parked, and became dead letters when they were sent on.
+    pub(super) lettered_later: u64,
     /// Events that were refused or are wrong, and lie on the topic nevertheless.
     pub(super) unwanted: u64,
     /// Some of the events that are meant, for people.
@@ -191,6 +193,8 @@ impl<'run> Judge<'run> {
         for ((number, fate, _), is_lettered) in ledger.events().zip(lettered) {
             let is_there = self.count(number) > 0;
             match fate {
+                // What was parked can turn out to be too large, or otherwise wrong, when it is sent.
+                Fate::Parked if *is_lettered && !is_there => self.findings.lettered_later += 1,
                 Fate::Published | Fate::Parked if !is_there => self.missing(number, fate),
                 Fate::DeadLettered if !is_lettered => self.missing(number, fate),
                 Fate::Refused | Fate::DeadLettered if is_there => {
@@ -380,6 +384,8 @@ mod tests {
 
     #[test]
     fn each_broken_promise_is_found() {
+        let parked = judged(&[0, 2, 3], &[], &[1, 5]);
+        assert_eq!((parked.lost, parked.lettered_later), (0, 1));
         let cases: [(Findings, Findings); 7] = [
             (judged(&[0, 2, 3], &[], &[5]), Findings { lost: 1, ..nothing() }),
             (judged(&[0, 1, 2, 3], &[], &[]), Findings { lost: 1, ..nothing() }),
