@@ -15,8 +15,6 @@ pub(crate) enum Malformed {
     Length(&'static str),
     #[error("it has more elements than the limit")]
     Elements,
-    #[error("{0} bytes are left after its end")]
-    Trailing(usize),
     #[error("tag {0} is repeated or out of order")]
     Tag(u32),
 }
@@ -46,14 +44,10 @@ impl<'a> Walk<'a> {
         if flexible { self.tags(&[], 0) } else { Ok(()) }
     }
 
-    /// Walks a whole body; nothing may be left after it.
+    /// Walks a whole body. Bytes after its end are not looked at, as Apache Kafka does not: librdkafka 2 writes three after
+    /// a Metadata request for all topics.
     pub(crate) fn body(&mut self, shape: &Shape, version: i16) -> Result<(), Malformed> {
-        self.fields(shape.fields, version, version >= shape.flexible)?;
-        if self.bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed::Trailing(self.bytes.len()))
-        }
+        self.fields(shape.fields, version, version >= shape.flexible)
     }
 
     fn fields(&mut self, fields: &'static [Field], version: i16, flexible: bool) -> Result<(), Malformed> {

@@ -203,6 +203,21 @@ fn a_version_of_tomorrow_is_told_ours() {
     );
 }
 
+/// As librdkafka 2 asks for all topics: three bytes follow the end, which Apache Kafka does not look at.
+#[test]
+fn bytes_behind_a_request_are_not_looked_at() {
+    let served = Served::start();
+    let mut client = served.client();
+    client.create("t", 1, &[]);
+    let mut request = vec![0, 3, 0, 13, 0, 0, 0, 3, 0xff, 0xff, 0];
+    request.extend([0, 0, 0, 0, 1, 0, 0]);
+    client.send_frame(&request).unwrap();
+    let answer = client.receive_frame().unwrap();
+    let mut body = bytes::Bytes::copy_from_slice(&answer[5..]);
+    let response = <MetadataResponse as kafka_protocol::protocol::Decodable>::decode(&mut body, 13).unwrap();
+    assert_eq!(response.topics.len(), 1);
+}
+
 #[test]
 fn what_is_not_advertised_closes_the_connection() {
     let served = Served::start();
