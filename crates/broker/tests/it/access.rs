@@ -14,7 +14,7 @@ use evenkeel_testkit::Listener;
 use crate::brokers::{Bench, apache, block_on, settings};
 
 /// Settings for a TLS listener of the shared Kafka.
-fn secured(kafka: &evenkeel_testkit::Kafka, listener: Listener) -> Kafka {
+pub(crate) fn secured(kafka: &evenkeel_testkit::Kafka, listener: Listener) -> Kafka {
     Kafka {
         tls: Some(trusting(&kafka.tls().unwrap().ca)),
         ..settings(kafka.bootstrap_of(listener))
@@ -28,7 +28,7 @@ fn trusting(authority: &Path) -> Tls {
     }
 }
 
-fn user(kafka: &evenkeel_testkit::Kafka, mechanism: Mechanism) -> Sasl {
+pub(crate) fn user(kafka: &evenkeel_testkit::Kafka, mechanism: Mechanism) -> Sasl {
     let known = kafka.sasl().unwrap();
     Sasl {
         mechanism,
@@ -40,13 +40,13 @@ fn user(kafka: &evenkeel_testkit::Kafka, mechanism: Mechanism) -> Sasl {
 
 /// Unsigned tokens for a user, as the test's listener accepts them (RFC 7519, section 6), until the issuer is away.
 #[derive(Debug)]
-struct Unsigned {
+pub(crate) struct Unsigned {
     user: String,
     away: AtomicBool,
 }
 
 impl Unsigned {
-    fn new(kafka: &evenkeel_testkit::Kafka, away: bool) -> Arc<Self> {
+    pub(crate) fn new(kafka: &evenkeel_testkit::Kafka, away: bool) -> Arc<Self> {
         Arc::new(Self {
             user: kafka.sasl().unwrap().user.clone(),
             away: AtomicBool::new(away),

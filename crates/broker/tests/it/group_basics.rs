@@ -29,7 +29,7 @@ pub(crate) fn options() -> Options {
     }
 }
 
-async fn write(cluster: &Cluster, topic: &TopicName, partition: i32, values: &[String]) {
+pub(crate) async fn write(cluster: &Cluster, topic: &TopicName, partition: i32, values: &[String]) {
     let records: Vec<Record> = values
         .iter()
         .map(|value| Record {
@@ -47,14 +47,14 @@ async fn write(cluster: &Cluster, topic: &TopicName, partition: i32, values: &[S
         .unwrap();
 }
 
-async fn next(consumer: &mut Consumer) -> Event {
+pub(crate) async fn next(consumer: &mut Consumer) -> Event {
     let event = timeout(PATIENCE, consumer.next())
         .await
         .expect("an event in time");
     event.unwrap().expect("the consumer is open")
 }
 
-async fn assigned(consumer: &mut Consumer) -> Vec<Claim> {
+pub(crate) async fn assigned(consumer: &mut Consumer) -> Vec<Claim> {
     loop {
         if let Event::Assigned { claims, .. } = next(consumer).await {
             return claims;
@@ -72,7 +72,7 @@ async fn delivery(consumer: &mut Consumer) -> Delivery {
 }
 
 /// Reads until `count` values are there; by partition, in order. Commits each batch if asked to.
-async fn read(consumer: &mut Consumer, count: usize, commit: bool) -> BTreeMap<i32, Vec<String>> {
+pub(crate) async fn read(consumer: &mut Consumer, count: usize, commit: bool) -> BTreeMap<i32, Vec<String>> {
     let mut values: BTreeMap<i32, Vec<String>> = BTreeMap::new();
     while values.values().map(Vec::len).sum::<usize>() < count {
         let delivery = delivery(consumer).await;
@@ -92,11 +92,11 @@ async fn read(consumer: &mut Consumer, count: usize, commit: bool) -> BTreeMap<i
     values
 }
 
-fn numbers(range: std::ops::Range<i32>) -> Vec<String> {
+pub(crate) fn numbers(range: std::ops::Range<i32>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
-fn group() -> String {
+pub(crate) fn group() -> String {
     name("group").to_string()
 }
 
