@@ -11,7 +11,7 @@ mod shared;
 mod standby;
 
 pub use alarms::{Alarm, AlarmKind, Alarms};
-pub use disk::{Config, DiskLook, DiskStandby};
+pub use disk::{Config, DiskLook, DiskStandby, NotAccepted, Unreadable};
 pub use error::Error;
 pub use holds::{Hold, Holds, HoldsError, Scope};
 pub use memory::MemoryStandby;

@@ -5,6 +5,7 @@ mod export;
 mod hold;
 pub(crate) mod list;
 mod show;
+mod skip;
 mod walk;
 
 use anyhow::Result;
@@ -30,6 +31,8 @@ pub(crate) enum Verb {
     Release(hold::Release),
     /// Send an application's parked events on, and wait until none is left or Ctrl-C.
     Drain(drain::Drain),
+    /// Give up parked events that cannot be read back from the disk, by name, so that those behind them are sent on.
+    Skip(skip::Skip),
 }
 
 /// Some of an application's places.
@@ -69,6 +72,7 @@ pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Resu
         Verb::Hold(options) => hold::hold(options, format, settings),
         Verb::Release(options) => hold::release(options, format, settings),
         Verb::Drain(options) => drain::drain(options, format, settings).await,
+        Verb::Skip(options) => skip::skip(options, format, settings).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The embedded standby store: an append-only log on local disk, for one process.
 
+mod accept;
 mod codec;
 mod commit;
 mod fetch;
@@ -18,6 +19,7 @@ use std::thread::JoinHandle;
 use evenkeel_flow::session::StampedRange;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::accept::{NotAccepted, Unreadable};
 use self::commit::{Change, Committer, Request};
 use self::fetch::{Fetcher, Question};
 use self::ledger::Ledger;

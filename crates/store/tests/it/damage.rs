@@ -10,7 +10,7 @@ use crate::rows::{append_id, place, rows, texts};
 
 const LIMIT: u64 = 1 << 30;
 
-fn log(directory: &Path) -> PathBuf {
+pub(crate) fn log(directory: &Path) -> PathBuf {
     directory.join(format!("{:016}.log", 1))
 }
 
@@ -27,7 +27,7 @@ async fn filled() -> (TempDir, Vec<u8>) {
     (directory, bytes)
 }
 
-fn find(bytes: &[u8], text: &str) -> usize {
+pub(crate) fn find(bytes: &[u8], text: &str) -> usize {
     let ends: Vec<usize> = bytes
         .windows(text.len())
         .enumerate()

@@ -7,6 +7,7 @@
     reason = "tests panic to fail"
 )]
 
+mod accept;
 mod conformance;
 mod damage;
 mod disk;
