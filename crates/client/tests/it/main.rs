@@ -12,6 +12,7 @@ mod accept;
 mod consume;
 mod consume_changes;
 mod faults;
+mod forgotten;
 mod kill;
 mod listener;
 mod outage;

@@ -32,6 +32,8 @@ pub(crate) struct Stage {
     broker: Option<Broker>,
     pub(crate) registry: Registry,
     pub(crate) registry_url: String,
+    /// How long the broker remembers a producer, where a test wants it to forget soon.
+    pub(crate) producer_memory: Option<Duration>,
     /// Stands before the broker, where a test wants it.
     pub(crate) proxy: Option<Proxy>,
 }
@@ -65,6 +67,7 @@ impl Stage {
             broker: None,
             registry: Registry::new(&registry_url),
             registry_url,
+            producer_memory: None,
             proxy: None,
         }
     }
@@ -79,6 +82,9 @@ impl Stage {
     pub(crate) async fn start_broker(&mut self) {
         let mut config = evenkeel_embedded::Config::new(self.path("broker"));
         config.listen = self.address;
+        if let Some(memory) = self.producer_memory {
+            config.producer_id_expiration = memory;
+        }
         let start = Instant::now();
         let broker = loop {
             match evenkeel_embedded::start(config.clone()).await {
@@ -262,9 +268,14 @@ pub(crate) async fn serve_registry() -> String {
 
 /// A publisher over the directory of one that was dropped, whose engine may still let go of it.
 pub(crate) async fn restarted(stage: &Stage) -> Publisher {
+    started(stage.config()).await
+}
+
+/// As [`restarted`], with these settings.
+pub(crate) async fn started(config: Config) -> Publisher {
     let start = Instant::now();
     loop {
-        match Publisher::start(stage.config()).await {
+        match Publisher::start(config.clone()).await {
             Ok(publisher) => return publisher,
             Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
         }
