@@ -2,6 +2,8 @@
 
 pub mod admin;
 mod append;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod batch;
 mod cluster;
 pub mod config;

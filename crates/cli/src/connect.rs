@@ -30,6 +30,10 @@ pub(crate) fn kafka(settings: &config::Kafka) -> Kafka {
         password: Secret::new(settings.sasl.password.reveal()),
         token: filled(settings.sasl.password.reveal()).map(Secret::new),
     });
+    #[cfg(feature = "aws")]
+    if settings.sasl.mechanism == config::Mechanism::AwsMskIam {
+        kafka.token_provider = Some(std::sync::Arc::new(evenkeel_broker::aws::MskIam::new(None)));
+    }
     kafka
 }
 
@@ -39,7 +43,8 @@ fn mechanism(mechanism: config::Mechanism) -> Option<Mechanism> {
         config::Mechanism::Plain => Some(Mechanism::Plain),
         config::Mechanism::ScramSha256 => Some(Mechanism::ScramSha256),
         config::Mechanism::ScramSha512 => Some(Mechanism::ScramSha512),
-        config::Mechanism::Oauthbearer => Some(Mechanism::OauthBearer),
+        // Amazon's is OAUTHBEARER with a token that is made from AWS credentials.
+        config::Mechanism::Oauthbearer | config::Mechanism::AwsMskIam => Some(Mechanism::OauthBearer),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use toml::{Table, Value};
 
-use super::Settings;
+use super::{Mechanism, Settings};
 
 /// Every setting with its unit and meaning; also the source of the default values.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
@@ -37,9 +37,15 @@ pub(crate) fn load(
             set(&mut merged, &keys, &value).with_context(|| format!("the environment variable {name}"))?;
         }
     }
-    Value::Table(merged)
+    let settings: Settings = Value::Table(merged)
         .try_into()
-        .context("a setting has a value that cannot be used")
+        .context("a setting has a value that cannot be used")?;
+    if settings.kafka.sasl.mechanism == Mechanism::AwsMskIam && !cfg!(feature = "aws") {
+        bail!(
+            "kafka.sasl.mechanism is \"aws-msk-iam\", which this build does not know: build evenkeel with --features aws"
+        );
+    }
+    Ok(settings)
 }
 
 fn overlay(base: &mut Table, given: Table, path: &str) -> Result<()> {
@@ -113,6 +119,17 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         )
+    }
+
+    #[test]
+    fn amazons_mechanism_needs_a_build_that_knows_it() {
+        let loaded = with(&[("EVENKEEL_KAFKA__SASL__MECHANISM", "aws-msk-iam")]);
+        if cfg!(feature = "aws") {
+            assert_eq!(loaded.unwrap().kafka.sasl.mechanism, Mechanism::AwsMskIam);
+        } else {
+            let error = loaded.unwrap_err().to_string();
+            assert!(error.contains("--features aws"), "{error}");
+        }
     }
 
     fn file(text: &str) -> Result<Settings> {

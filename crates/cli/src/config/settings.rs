@@ -58,6 +58,7 @@ pub(crate) enum Mechanism {
     #[serde(rename = "scram-sha-512")]
     ScramSha512,
     Oauthbearer,
+    AwsMskIam,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
