@@ -4,7 +4,6 @@
 //! OAUTHBEARER. Its form is that of AWS's own signers (`aws-msk-iam-sasl-signer-*`), its signature is Signature Version 4
 //! of AWS. Nothing is sent to that URL by us.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, Region};
@@ -177,8 +176,7 @@ fn escape(text: &str, into: &mut String) {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
         } else {
-            // Writing to a string cannot fail.
-            drop(write!(into, "%{byte:02X}"));
+            into.push_str(&format!("%{byte:02X}"));
         }
     }
 }

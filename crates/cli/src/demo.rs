@@ -12,9 +12,10 @@ mod story;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
+use crate::commands::broker;
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
@@ -51,7 +52,11 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         directory: directory.path(),
         narrator: Narrator::new(),
     };
-    let played = story.play().await;
+    let played = tokio::select! {
+        played = story.play() => played,
+        // What it made is taken down before it ends.
+        caught = broker::interrupted() => caught.and_then(|()| Err(anyhow!("stopped by a signal"))),
+    };
     let struck = stage.strike().await;
     let (report, differences) = played?;
     struck.context("the demo's platform did not stop cleanly")?;

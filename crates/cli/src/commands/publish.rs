@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use super::broker;
 use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::print_line;
@@ -73,7 +74,7 @@ struct Line {
 struct Numbered {
     /// Its number, from 1, so that one that is no event can be found.
     number: u64,
-    text: String,
+    text: Vec<u8>,
 }
 
 /// A line of standard output: true and durable when it is printed.
@@ -97,6 +98,8 @@ struct Answer {
 struct Tally {
     refused: u64,
     dead_lettered: u64,
+    /// Why lines are left that were not read.
+    stopped: Option<anyhow::Error>,
 }
 
 pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome> {
@@ -121,6 +124,9 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
             "{} events are parked; they are sent on when Kafka takes them (evenkeel standby drain)",
             parked.events
         );
+    }
+    if let Some(error) = tally.stopped {
+        return Err(error);
     }
     if tally.refused > 0 {
         bail!("{} events were refused; their lines say why", tally.refused);
@@ -157,12 +163,24 @@ async fn publish_all(
     let mut tally = Tally::default();
     let mut pending = FuturesUnordered::new();
     let mut open = true;
+    let mut stopped = None;
+    let mut interrupted = std::pin::pin!(broker::interrupted());
     while open || !pending.is_empty() {
         tokio::select! {
+            // What was begun may land: its receipts are printed before the command ends.
+            caught = &mut interrupted, if open => {
+                caught?;
+                open = false;
+                stopped = Some(anyhow!("stopped by a signal: the lines without a receipt were not published"));
+            }
             Some((id, receipt)) = pending.next() => answer(&mut tally, Some(id), receipt)?,
             line = lines.recv(), if open && pending.len() < PENDING_MAX => match line {
                 None => open = false,
-                Some(line) => match begin(publisher, defaults, &clock, &line?).await {
+                Some(Err(error)) => {
+                    open = false;
+                    stopped = Some(error);
+                }
+                Some(Ok(line)) => match begin(publisher, defaults, &clock, &line).await {
                     Ok((id, begun)) => pending.push(receipt(id, begun)),
                     Err((id, error)) => {
                         tally.refused += 1;
@@ -172,6 +190,7 @@ async fn publish_all(
             },
         }
     }
+    tally.stopped = stopped;
     Ok(tally)
 }
 
@@ -191,7 +210,7 @@ async fn begin(
     clock: &SystemClock,
     from: &Numbered,
 ) -> Result<(EventId, Result<Pending, PublishError>), (Option<String>, anyhow::Error)> {
-    let line: Line = serde_json::from_str(&from.text).map_err(|error| {
+    let line: Line = serde_json::from_slice(&from.text).map_err(|error| {
         let number = from.number;
         (
             None,
@@ -307,16 +326,16 @@ fn read_lines() -> mpsc::Receiver<Result<Numbered>> {
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();
         for number in 1.. {
-            let mut line = String::new();
-            let outcome = match (&mut input).take(LINE_BYTES_MAX).read_line(&mut line) {
+            let mut line = Vec::new();
+            let outcome = match (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
                 Ok(0) => return,
                 Ok(bytes) if bytes as u64 == LINE_BYTES_MAX => Err(anyhow!(
                     "line {number} of standard input is longer than {LINE_BYTES_MAX} bytes"
                 )),
-                Ok(_) if line.trim().is_empty() => continue,
+                Ok(_) if line.trim_ascii().is_empty() => continue,
                 Ok(_) => Ok(Numbered { number, text: line }),
                 Err(error) => {
-                    Err(anyhow!(error).context(format!("line {number} of standard input is no text")))
+                    Err(anyhow!(error).context(format!("line {number} of standard input cannot be read")))
                 }
             };
             let ended = outcome.is_err();

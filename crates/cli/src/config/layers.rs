@@ -40,12 +40,39 @@ pub(crate) fn load(
     let settings: Settings = Value::Table(merged)
         .try_into()
         .context("a setting has a value that cannot be used")?;
+    check(&settings)?;
+    Ok(settings)
+}
+
+/// What the types of the settings cannot say.
+fn check(settings: &Settings) -> Result<()> {
     if settings.kafka.sasl.mechanism == Mechanism::AwsMskIam && !cfg!(feature = "aws") {
         bail!(
             "kafka.sasl.mechanism is \"aws-msk-iam\", which this build does not know: build evenkeel with --features aws"
         );
     }
-    Ok(settings)
+    // The address is shown in many places, so that it must hold no secret (invariant **private**).
+    let authority = settings.registry.url.split_once("://");
+    if authority.is_some_and(|(_, rest)| {
+        rest.split(['/', '?', '#'])
+            .next()
+            .is_some_and(|at| at.contains('@'))
+    }) {
+        bail!("registry.url holds credentials: set registry.domain and registry.token instead");
+    }
+    if settings.topics.partitions < 1 {
+        bail!(
+            "topics.partitions is {}: a topic has at least 1",
+            settings.topics.partitions
+        );
+    }
+    if settings.topics.replication < 1 && settings.topics.replication != -1 {
+        bail!(
+            "topics.replication is {}: it is at least 1, or -1 for the cluster's default",
+            settings.topics.replication
+        );
+    }
+    Ok(())
 }
 
 fn overlay(base: &mut Table, given: Table, path: &str) -> Result<()> {
@@ -62,14 +89,23 @@ fn overlay(base: &mut Table, given: Table, path: &str) -> Result<()> {
             (slot, value) if slot.same_type(&value) => *slot = value,
             (slot, value) => {
                 bail!(
-                    "sets {full} to a {}; it is a {}",
-                    value.type_str(),
-                    slot.type_str()
+                    "sets {full} to {}; it is {}",
+                    article(value.type_str()),
+                    article(slot.type_str())
                 )
             }
         }
     }
     Ok(())
+}
+
+fn article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {noun}")
 }
 
 fn set(base: &mut Table, keys: &[String], text: &str) -> Result<()> {
@@ -122,6 +158,23 @@ mod tests {
     }
 
     #[test]
+    fn what_no_type_refuses_is_refused_without_showing_a_secret() {
+        for (name, value, expected) in [
+            (
+                "EVENKEEL_REGISTRY__URL",
+                "http://orders:hunter2@a:8081/",
+                "registry.token",
+            ),
+            ("EVENKEEL_TOPICS__PARTITIONS", "0", "at least 1"),
+            ("EVENKEEL_TOPICS__REPLICATION", "0", "-1"),
+        ] {
+            let error = format!("{:#}", with(&[(name, value)]).unwrap_err());
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+        }
+        assert!(with(&[("EVENKEEL_REGISTRY__URL", "http://a:8081/@")]).is_ok());
+    }
+
+    #[test]
     fn amazons_mechanism_needs_a_build_that_knows_it() {
         let loaded = with(&[("EVENKEEL_KAFKA__SASL__MECHANISM", "aws-msk-iam")]);
         if cfg!(feature = "aws") {
@@ -170,7 +223,7 @@ mod tests {
         check(file("[kafka]\nbroker = []\n"), "did you mean \"brokers\"");
         check(
             file("[publish]\npark_after_ms = \"soon\"\n"),
-            "publish.park_after_ms to a string; it is a integer",
+            "publish.park_after_ms to a string; it is an integer",
         );
         check(
             with(&[("EVENKEEL_PUBLISH__PARK_AFTER_MS", "soon")]),

@@ -9,6 +9,7 @@
 
 mod dev;
 mod documented;
+mod interrupt;
 mod letters;
 mod oncall;
 mod platform;

@@ -204,12 +204,13 @@ impl Platform {
         self.addresses[part].as_str().unwrap()
     }
 
-    /// Runs a command against the platform with `input` on its standard input.
-    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
+    /// Runs a command with `input` on its standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ended {
         run(self.command(arguments), input)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command against the platform.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.path());
         self.settle(&mut command);
         command.args(arguments);
@@ -279,7 +280,7 @@ pub(crate) fn command(directory: &Path) -> Command {
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(mut command: Command, input: &str) -> Ended {
+pub(crate) fn run(mut command: Command, input: impl AsRef<[u8]>) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -287,7 +288,7 @@ pub(crate) fn run(mut command: Command, input: &str) -> Ended {
         .spawn()
         .unwrap();
     // A command that refuses its arguments does not read.
-    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.stdin.take().unwrap().write_all(input.as_ref()).ok();
     let output = child.wait_with_output().unwrap();
     Ended {
         code: output.status.code().unwrap(),

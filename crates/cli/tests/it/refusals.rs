@@ -72,4 +72,9 @@ fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
     }
     let ended = platform.run_with(&["publish", "orders"], "nonsense\n").with(1);
     assert_eq!(ended.lines()[0]["outcome"], "refused");
+    // Bytes that are no text end no stream: the lines behind them are looked at too.
+    let ended = platform
+        .run_with(&["publish", "orders"], b"\xff\xfe\n[]\n")
+        .with(1);
+    assert_eq!(ended.lines().len(), 2, "{}", ended.stdout);
 }
