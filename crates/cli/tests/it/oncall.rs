@@ -11,12 +11,12 @@ fn stage() -> Platform {
     platform
         .run_with(&["schema", "register", "orders-value", "--file", "-"], SCHEMA)
         .with(0);
-    platform.run_with(&["publish", "orders"], &lines(0, 1)).with(0);
+    platform.run_with(&["publish", "orders"], lines(0, 1)).with(0);
     platform.run(&["topic", "delete", "orders", "--execute"]).with(0);
     platform.stay_at_these_addresses();
     platform.stop();
     platform.park_after_ms = 300;
-    platform.run_with(&["publish", "orders"], &lines(1, 3)).with(0);
+    platform.run_with(&["publish", "orders"], lines(1, 3)).with(0);
     platform
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn platform() -> Platform {
         .run(&["topic", "create", "orders", "--partitions", "2"])
         .with(0);
     // The schema is kept on disk from here on.
-    platform.run_with(&["publish", "orders"], &lines(0, 1)).with(0);
+    platform.run_with(&["publish", "orders"], lines(0, 1)).with(0);
     platform.stay_at_these_addresses();
     platform.park_after_ms = 300;
     platform
@@ -206,10 +206,10 @@ fn a_drain_keeps_its_rate_and_its_choice_and_tells_how_far_it_is() {
     platform
         .run_with(&["schema", "register", "bills-value", "--file", "-"], SCHEMA)
         .with(0);
-    platform.run_with(&["publish", "bills"], &lines(0, 1)).with(0);
+    platform.run_with(&["publish", "bills"], lines(0, 1)).with(0);
     platform.stop();
-    platform.run_with(&["publish", "orders"], &lines(1, 60)).with(0);
-    platform.run_with(&["publish", "bills"], &lines(1, 5)).with(0);
+    platform.run_with(&["publish", "orders"], lines(1, 60)).with(0);
+    platform.run_with(&["publish", "bills"], lines(1, 5)).with(0);
     let _broker = platform.begin_broker();
     let drain = [
         "standby", "drain", "--topic", "orders", "--rate", "20", "-o", "json",
@@ -248,10 +248,10 @@ fn partitions_share_the_rate_of_a_drain() {
     platform
         .run_with(&["schema", "register", "bills-value", "--file", "-"], SCHEMA)
         .with(0);
-    platform.run_with(&["publish", "bills"], &lines(0, 1)).with(0);
+    platform.run_with(&["publish", "bills"], lines(0, 1)).with(0);
     platform.stop();
-    platform.run_with(&["publish", "orders"], &lines(1, 300)).with(0);
-    platform.run_with(&["publish", "bills"], &lines(1, 5)).with(0);
+    platform.run_with(&["publish", "orders"], lines(1, 300)).with(0);
+    platform.run_with(&["publish", "bills"], lines(1, 5)).with(0);
     let _broker = platform.begin_broker();
     let mut drain = platform.begin(&["standby", "drain", "--rate", "8"]);
     until(|| list(&platform).as_array().unwrap().len() == 1);
@@ -274,7 +274,7 @@ fn a_missing_topic_is_an_alarm_until_it_is_created() {
         .run_with(&["schema", "register", "gone-value", "--file", "-"], SCHEMA)
         .with(0);
     let published = platform
-        .run_with(&["publish", "gone"], &lines(0, 2))
+        .run_with(&["publish", "gone"], lines(0, 2))
         .with(0)
         .lines();
     assert_eq!(published[0]["outcome"], "parked");

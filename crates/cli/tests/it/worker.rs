@@ -23,12 +23,12 @@ fn start(platform: &Platform) -> (Beside, String) {
 fn several_applications_are_drained_and_a_held_one_waits() {
     let mut platform = platform();
     platform.set("EVENKEEL_PUBLISH__APPLICATION", "tills");
-    platform.run_with(&["publish", "orders"], &lines(100, 1)).with(0);
+    platform.run_with(&["publish", "orders"], lines(100, 1)).with(0);
     platform.stop();
-    platform.run_with(&["publish", "orders"], &lines(101, 4)).with(0);
+    platform.run_with(&["publish", "orders"], lines(101, 4)).with(0);
     platform.run(&["standby", "hold"]).with(0);
     platform.set("EVENKEEL_PUBLISH__APPLICATION", "evenkeel-cli");
-    platform.run_with(&["publish", "orders"], &lines(1, 3)).with(0);
+    platform.run_with(&["publish", "orders"], lines(1, 3)).with(0);
     let _broker = platform.begin_broker();
     let (mut worker, admin) = start(&platform);
     let shows = |line: &str| until(|| metrics(&admin).contains(&format!("{line}\n")));
@@ -47,9 +47,7 @@ fn several_applications_are_drained_and_a_held_one_waits() {
 fn killed_at_any_point_it_leaves_every_event_once_and_in_order() {
     let mut platform = platform();
     platform.stop();
-    platform
-        .run_with(&["publish", "orders"], &lines(1, 3_000))
-        .with(0);
+    platform.run_with(&["publish", "orders"], lines(1, 3_000)).with(0);
     let _broker = platform.begin_broker();
     for _ in 0..3 {
         let (mut worker, admin) = start(&platform);
@@ -81,12 +79,12 @@ fn killed_at_any_point_it_leaves_every_event_once_and_in_order() {
 fn it_lets_go_of_a_store_when_its_application_starts() {
     let mut platform = platform();
     platform.stop();
-    platform.run_with(&["publish", "orders"], &lines(1, 2)).with(0);
+    platform.run_with(&["publish", "orders"], lines(1, 2)).with(0);
     let (mut worker, _) = start(&platform);
     let list = || platform.run(&["standby", "list", "-o", "json"]).with(0).json();
     until(|| list()[0]["in_use"] == json!(true));
     let receipts = platform
-        .run_with(&["publish", "orders"], &lines(3, 1))
+        .run_with(&["publish", "orders"], lines(3, 1))
         .with(0)
         .lines();
     assert_eq!(receipts[0]["outcome"], "parked");

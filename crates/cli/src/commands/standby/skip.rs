@@ -11,12 +11,13 @@ use clap::Args;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_store::{DiskStandby, Error, Place, Unreadable};
+use evenkeel_worker::applications::Application;
 use serde::Serialize;
 
 use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, Tabular, print_list};
-use crate::standby::{Application, applications};
+use crate::standby::application;
 
 /// Beside the store, a line for every loss that was accepted; never deleted by us.
 const RECORD: &str = "standby-losses.ndjson";
@@ -63,7 +64,7 @@ impl FromStr for Positions {
 #[derive(Debug, Serialize)]
 struct Row {
     application: String,
-    topic: TopicName,
+    topic: String,
     partition: Option<i32>,
     from: u64,
     to: u64,
@@ -96,7 +97,7 @@ impl Tabular for Row {
     fn cells(&self) -> Vec<String> {
         vec![
             self.application.clone(),
-            self.topic.to_string(),
+            self.topic.clone(),
             self.partition
                 .map_or_else(|| "-".to_owned(), |partition| partition.to_string()),
             format!("{}..{}", self.from, self.to),
@@ -107,17 +108,7 @@ impl Tabular for Row {
 }
 
 pub(crate) async fn skip(options: Skip, format: Format, settings: &Settings) -> Result<Outcome> {
-    let name = options
-        .application
-        .as_ref()
-        .unwrap_or(&settings.publish.application);
-    let known = applications(settings)?;
-    let Some(application) = known.iter().find(|known| known.name == *name) else {
-        bail!(
-            "{name} has no standby store under {}",
-            settings.data.directory.display()
-        );
-    };
+    let application = &application(settings, options.application)?;
     let store = open(application)?;
     let place = Place {
         topic: options.topic.clone(),
@@ -167,7 +158,7 @@ impl Row {
     fn of(application: &Application, place: &Place, found: &Unreadable) -> Self {
         Self {
             application: application.name.clone(),
-            topic: place.topic.clone(),
+            topic: place.topic.to_string(),
             partition: place.partition,
             from: found.positions.start,
             to: found.positions.end,
