@@ -109,6 +109,7 @@ impl Cluster {
             partition: partition.clone(),
             topic_id,
             bytes,
+            header: None,
         };
         let mut failures = 0;
         let mut may_have_landed = false;

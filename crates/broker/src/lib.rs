@@ -12,6 +12,7 @@ mod error;
 pub mod fetch;
 pub mod group;
 mod produce;
+mod produce_request;
 pub mod token;
 
 pub use cluster::{Cluster, Leader, Metadata, Node, Partition, Topic};

@@ -8,20 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel_event::{TopicId, TopicName, TopicPartition};
 use evenkeel_flow::{Answer, Trouble};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
-use kafka_protocol::protocol::StrBytes;
-use uuid::Uuid;
 
+use crate::batch::HEADER_BYTES;
 use crate::cluster::Cluster;
+use crate::connection::wire;
 use crate::error::Error;
+use crate::produce_request::{self, NAMED_TOPICS_AT_MOST};
 
-/// The last version of Produce that names topics; from 13 on their ids are sent, and a topic that was created again
-/// is not taken for the old one.
-const NAMED_TOPICS_AT_MOST: i16 = 12;
-
-/// A batch for one partition, with its stamp in it.
+/// A batch for one partition, with its stamp.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// Where it goes.
@@ -30,6 +26,9 @@ pub struct Outgoing {
     pub topic_id: TopicId,
     /// The whole batch.
     pub bytes: Bytes,
+    /// What goes in the place of the batch's own header, where its stamp is not in it; see
+    /// [`stamped_header`](crate::batch::stamped_header).
+    pub header: Option<[u8; HEADER_BYTES]>,
 }
 
 /// What became of one batch.
@@ -114,42 +113,15 @@ impl Cluster {
         let by_name = batches.iter().any(|batch| batch.topic_id == TopicId::UNKNOWN);
         let at_most = if by_name { NAMED_TOPICS_AT_MOST } else { i16::MAX };
         let version = connection.version::<ProduceRequest>(at_most)?;
-        let request = request(batches, version > NAMED_TOPICS_AT_MOST, timeout);
+        let unreadable = |reason| connection.protocol::<ProduceRequest>(reason);
+        let frame =
+            produce_request::encode(batches, version, timeout, connection.client_id()).map_err(unreadable)?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let (response, _) = connection.call_at_most(&request, at_most, left).await?;
+        let answer = connection.exchange_frame::<ProduceRequest>(frame, left).await?;
+        let response = wire::decode::<ProduceRequest>(answer, version).map_err(unreadable)?;
         connection.throttle(throttle(response.throttle_time_ms));
         Ok(response)
     }
-}
-
-fn request(batches: &[Outgoing], by_id: bool, timeout: Duration) -> ProduceRequest {
-    let mut topics: Vec<TopicProduceData> = Vec::new();
-    for batch in batches {
-        let data = PartitionProduceData::default()
-            .with_index(batch.partition.partition)
-            .with_records(Some(batch.bytes.clone()));
-        let same = topics.iter_mut().find(|topic| {
-            if by_id {
-                topic.topic_id.as_bytes() == &batch.topic_id.0
-            } else {
-                topic.name.0.as_str() == batch.partition.topic.as_str()
-            }
-        });
-        if let Some(topic) = same {
-            topic.partition_data.push(data);
-            continue;
-        }
-        let topic = TopicProduceData::default().with_partition_data(vec![data]);
-        topics.push(if by_id {
-            topic.with_topic_id(Uuid::from_bytes(batch.topic_id.0))
-        } else {
-            topic.with_name(StrBytes::from_string(batch.partition.topic.to_string()).into())
-        });
-    }
-    ProduceRequest::default()
-        .with_acks(-1)
-        .with_timeout_ms(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX))
-        .with_topic_data(topics)
 }
 
 fn read_response(batches: &[Outgoing], response: &ProduceResponse) -> Sent {
@@ -258,6 +230,7 @@ impl Outgoing {
             partition: TopicPartition::new(name, partition),
             topic_id,
             bytes,
+            header: None,
         }
     }
 }

@@ -4,11 +4,14 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::avro::{Codec, Reader, Schema};
+use crate::avro::{Codec, Reader, Schema, Scratch};
 use crate::limits::Limits;
 use crate::valid::{Payload, Valid};
 use crate::violation::{Violation, ViolationKind};
-use crate::wire::{self, PREFIX_BYTES, SchemaId, SchemaRef};
+use crate::wire::{self, SchemaId, SchemaRef};
+
+/// What a Rust value's bytes are taken to need; most need less.
+const CAPACITY_BYTES: usize = 256;
 
 /// A schema with its id, compiled once. It encodes, checks and reads; to read with another schema, see [`Contract::reader`].
 #[derive(Debug)]
@@ -59,10 +62,12 @@ impl Contract {
     /// # Errors
     /// The first violation, with its path.
     pub fn encode_json(&self, json: &[u8]) -> Result<Valid<Payload>, Violation> {
-        let out = self
-            .codec
-            .encode_json(json, self.limits, self.prefixed(json.len()))?;
-        Ok(Valid::new(self.id, Payload::framed(out.into())))
+        let scratch = self.begin(Scratch::default(), json.len());
+        let scratch = self.codec.encode_json(json, self.limits, scratch)?;
+        Ok(Valid::new(
+            self.id,
+            Payload::framed(scratch.into_written().into()),
+        ))
     }
 
     /// Encodes a Rust value, in one pass that checks it too. Struct fields are found by name, `Option` is a union with
@@ -71,8 +76,26 @@ impl Contract {
     /// # Errors
     /// The first violation, with its path.
     pub fn encode<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<Valid<Payload>, Violation> {
-        let out = self.codec.encode(value, self.limits, self.prefixed(256))?;
-        Ok(Valid::new(self.id, Payload::framed(out.into())))
+        let scratch = self.begin(Scratch::default(), CAPACITY_BYTES);
+        let scratch = self.codec.encode(value, self.limits, scratch)?;
+        Ok(Valid::new(
+            self.id,
+            Payload::framed(scratch.into_written().into()),
+        ))
+    }
+
+    /// As [`Contract::encode`], into memory that is used again: the framed bytes lie in `scratch` until the next value.
+    ///
+    /// # Errors
+    /// The first violation, with its path.
+    pub fn encode_in<'scratch, T: serde::Serialize + ?Sized>(
+        &self,
+        value: &T,
+        scratch: &'scratch mut Scratch,
+    ) -> Result<Valid<&'scratch [u8]>, Violation> {
+        let begun = self.begin(std::mem::take(scratch), CAPACITY_BYTES);
+        *scratch = self.codec.encode(value, self.limits, begun)?;
+        Ok(Valid::new(self.id, scratch.written()))
     }
 
     /// Tries a Rust type on this schema, once, before it publishes.
@@ -92,10 +115,11 @@ impl Contract {
         self.codec.check_type::<T>(self.own_reader(), self.limits)
     }
 
-    fn prefixed(&self, capacity: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(PREFIX_BYTES + capacity.min(self.limits.content_bytes_max));
-        out.extend_from_slice(&wire::prefix(self.id));
-        out
+    fn begin(&self, scratch: Scratch, capacity: usize) -> Scratch {
+        scratch.beginning(
+            &wire::prefix(self.id),
+            capacity.min(self.limits.content_bytes_max),
+        )
     }
 
     /// Checks a record's value, prefix and all.

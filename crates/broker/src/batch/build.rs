@@ -1,15 +1,15 @@
 //! Makes batches: records are encoded in place, once.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use evenkeel_event::Header;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::Stamp;
 
+use super::body::Body;
 use super::record::RecordView;
 use super::{
-    ATTRIBUTES_AT, COUNT_AT, CRC_AT, Compression, EPOCH_AT, Error, FIRST_TIMESTAMP_AT, HEADER_BYTES,
-    LAST_DELTA_AT, LENGTH_AT, MAGIC_AT, MAX_TIMESTAMP_AT, PRODUCER_ID_AT, SEQUENCE_AT, checksum, put,
-    write_stamp,
+    ATTRIBUTES_AT, COUNT_AT, Compression, EPOCH_AT, Error, FIRST_TIMESTAMP_AT, HEADER_BYTES, LAST_DELTA_AT,
+    LENGTH_AT, MAGIC_AT, MAX_TIMESTAMP_AT, PRODUCER_ID_AT, SEQUENCE_AT, put, seal, write_stamp,
 };
 
 /// Largest buffer that is taken before anything is written into it, bytes.
@@ -18,7 +18,9 @@ const INITIAL_BYTES_MAX: usize = 16 << 10;
 /// Collects records into one batch of at most so many bytes.
 #[derive(Debug)]
 pub struct Builder {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// The record that is being made.
+    body: Body,
     bytes_max: usize,
     count: i32,
     first_timestamp: i64,
@@ -28,7 +30,7 @@ pub struct Builder {
 /// A finished batch that has no stamp yet.
 #[derive(Debug, Clone)]
 pub struct Encoded {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     count: i32,
 }
 
@@ -56,10 +58,11 @@ impl Builder {
     /// As [`new`](Self::new), with room for `capacity` bytes taken at once.
     #[must_use]
     pub fn with_capacity(bytes_max: usize, capacity: usize) -> Self {
-        let mut buffer = BytesMut::with_capacity(capacity.min(bytes_max).max(HEADER_BYTES));
+        let mut buffer = Vec::with_capacity(capacity.min(bytes_max).max(HEADER_BYTES));
         buffer.resize(HEADER_BYTES, 0);
         Self {
             buffer,
+            body: Body::default(),
             bytes_max,
             count: 0,
             first_timestamp: 0,
@@ -78,11 +81,10 @@ impl Builder {
         headers: &[Header],
         timestamp: Timestamp,
     ) -> Result<(), Full> {
-        self.put_record(key, value, headers.len(), timestamp, || {
-            headers
-                .iter()
-                .map(|header| (header.name.as_bytes(), header.value.as_deref()))
-        })
+        let pairs = headers
+            .iter()
+            .map(|header| (header.name.as_bytes(), header.value.as_deref()));
+        self.put_record(key, value, headers.len(), timestamp, pairs)
     }
 
     /// Adds a copy of a record that lies in another batch, with `further` headers behind its own.
@@ -96,46 +98,49 @@ impl Builder {
         timestamp: Timestamp,
     ) -> Result<(), Full> {
         let count = record.header_count() + further.len();
-        self.put_record(record.key, record.value, count, timestamp, || {
-            let further = further
-                .iter()
-                .map(|header| (header.name.as_bytes(), header.value.as_deref()));
-            record.raw_headers().chain(further)
-        })
+        let further = further
+            .iter()
+            .map(|header| (header.name.as_bytes(), header.value.as_deref()));
+        let headers = record.raw_headers().chain(further);
+        self.put_record(record.key, record.value, count, timestamp, headers)
     }
 
-    /// Adds a record whose headers are told by `headers`, `header_count` of them, the same each time. Nothing is
-    /// allocated for it.
+    /// Adds a record with these headers, `header_count` of them.
     ///
     /// # Errors
     /// [`Full`] when it does not fit, also when it would be the only one.
-    pub fn put_record<'header, Headers>(
+    pub(super) fn put_record<'header>(
         &mut self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         header_count: usize,
         timestamp: Timestamp,
-        headers: impl Fn() -> Headers,
-    ) -> Result<(), Full>
-    where
-        Headers: Iterator<Item = (&'header [u8], Option<&'header [u8]>)>,
-    {
+        headers: impl Iterator<Item = (&'header [u8], Option<&'header [u8]>)>,
+    ) -> Result<(), Full> {
+        let mut body = std::mem::take(&mut self.body);
+        body.begin(key, value, header_count);
+        for (name, value) in headers {
+            body.header(name, value);
+        }
+        let put = self.put_body(&body, timestamp);
+        self.body = body;
+        put
+    }
+
+    /// Adds a record that was made in memory of the caller's. Nothing is allocated for it but the batch's own room.
+    ///
+    /// # Errors
+    /// [`Full`] when it does not fit, also when it would be the only one.
+    pub fn put_body(&mut self, body: &Body, timestamp: Timestamp) -> Result<(), Full> {
         let first = if self.count == 0 {
             timestamp.millis()
         } else {
             self.first_timestamp
         };
         let timestamp_delta = timestamp.millis().wrapping_sub(first);
-        let body = 1
-            + varint_bytes(timestamp_delta)
-            + varint_bytes(i64::from(self.count))
-            + field_bytes(key)
-            + field_bytes(value)
-            + varint_bytes(length(header_count))
-            + headers()
-                .map(|(name, value)| varint_bytes(length(name.len())) + name.len() + field_bytes(value))
-                .sum::<usize>();
-        let record_bytes = varint_bytes(length(body)) + body;
+        let rest = body.bytes();
+        let bytes = 1 + varint_bytes(timestamp_delta) + varint_bytes(i64::from(self.count)) + rest.len();
+        let record_bytes = varint_bytes(length(bytes)) + bytes;
         if self.buffer.len().saturating_add(record_bytes) > self.bytes_max || self.count == i32::MAX {
             return Err(Full {
                 record_bytes,
@@ -144,17 +149,11 @@ impl Builder {
             });
         }
         self.buffer.reserve(record_bytes);
-        put_varint(&mut self.buffer, length(body));
-        self.buffer.extend_from_slice(&[0]);
+        put_varint(&mut self.buffer, length(bytes));
+        self.buffer.push(0);
         put_varint(&mut self.buffer, timestamp_delta);
         put_varint(&mut self.buffer, i64::from(self.count));
-        put_field(&mut self.buffer, key);
-        put_field(&mut self.buffer, value);
-        put_varint(&mut self.buffer, length(header_count));
-        for (name, value) in headers() {
-            put_field(&mut self.buffer, Some(name));
-            put_field(&mut self.buffer, value);
-        }
+        self.buffer.extend_from_slice(rest);
         self.first_timestamp = first;
         self.max_timestamp = if self.count == 0 {
             first
@@ -244,7 +243,7 @@ impl Encoded {
     /// When the stamp counts other records than the batch has.
     pub fn stamp(mut self, stamp: &Stamp) -> Result<Bytes, Error> {
         write_stamp(&mut self.bytes, stamp)?;
-        Ok(self.bytes.freeze())
+        Ok(self.bytes.into())
     }
 
     /// The batch without a stamp: Kafka appends it as often as it is sent.
@@ -252,14 +251,20 @@ impl Encoded {
     /// # Errors
     /// Never for a batch that was finished.
     pub fn unstamped(mut self) -> Result<Bytes, Error> {
-        let crc = checksum(&self.bytes)?;
-        put(&mut self.bytes, CRC_AT, &crc.to_be_bytes())?;
-        Ok(self.bytes.freeze())
+        seal(&mut self.bytes)?;
+        Ok(self.bytes.into())
+    }
+
+    /// The batch without stamp and checksum, for whoever gives it a [`stamped_header`](super::stamped_header) when it is
+    /// sent, or [`seal`]s it before it is read.
+    #[must_use]
+    pub fn unsealed(self) -> Bytes {
+        self.bytes.into()
     }
 }
 
 /// A length as a varint holds it. Fields are slices in memory, which are shorter than 2^63.
-fn length(length: usize) -> i64 {
+pub(super) fn length(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }
 
@@ -272,35 +277,14 @@ const fn varint_bytes(value: i64) -> usize {
     bits.div_ceil(7)
 }
 
-fn field_bytes(field: Option<&[u8]>) -> usize {
-    field.map_or(1, |bytes| varint_bytes(length(bytes.len())) + bytes.len())
-}
-
-fn put_varint(buffer: &mut BytesMut, value: i64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
     let mut rest = zigzag(value);
-    let mut bytes = [0_u8; 10];
-    let mut used = 0;
-    for place in &mut bytes {
-        used += 1;
-        // The lowest seven bits, and whether more follow.
-        *place = (rest & 0x7f) as u8;
+    while rest >= 0x80 {
+        // The lowest seven bits, and that more follow.
+        out.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
-        if rest == 0 {
-            break;
-        }
-        *place |= 0x80;
     }
-    buffer.extend_from_slice(bytes.get(..used).unwrap_or_default());
-}
-
-fn put_field(buffer: &mut BytesMut, field: Option<&[u8]>) {
-    match field {
-        Some(bytes) => {
-            put_varint(buffer, length(bytes.len()));
-            buffer.extend_from_slice(bytes);
-        }
-        None => put_varint(buffer, -1),
-    }
+    out.push(rest as u8);
 }
 
 #[cfg(test)]
@@ -310,7 +294,7 @@ mod tests {
     #[test]
     fn varints_have_the_size_that_is_reckoned() {
         for value in [0, -1, 1, 63, 64, -64, -65, 8191, 8192, i64::MAX, i64::MIN] {
-            let mut buffer = BytesMut::new();
+            let mut buffer = Vec::new();
             put_varint(&mut buffer, value);
             assert_eq!(buffer.len(), varint_bytes(value), "{value}");
         }

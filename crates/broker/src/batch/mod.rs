@@ -7,6 +7,7 @@
 //! ```
 //! The CRC covers everything from the attributes on.
 
+mod body;
 mod build;
 mod compression;
 mod read;
@@ -15,12 +16,13 @@ mod split;
 mod stamp;
 mod transactions;
 
+pub use body::{Body, put_header};
 pub use build::{Builder, Encoded, Full};
 pub use compression::Compression;
 pub use read::{Batch, Batches, Records, Unreadable};
 pub use record::RecordView;
 pub use split::split;
-pub use stamp::{read_stamp, write_stamp, write_stamp_at};
+pub use stamp::{read_stamp, seal, stamped_header, write_stamp, write_stamp_at};
 pub use transactions::Transactions;
 
 /// Bytes before a batch's first record.

@@ -24,7 +24,7 @@ pub fn split(batch: &Batch, first: i32, compression: Compression) -> Result<(Enc
             record.value,
             record.header_count(),
             record.timestamp,
-            || record.raw_headers(),
+            record.raw_headers(),
         )
         .map_err(|_full| Error::TooLarge { limit: usize::MAX })?;
     }

@@ -8,6 +8,7 @@
 //! - a connection that closes says so at once to all who wait.
 
 pub(crate) mod dial;
+pub(crate) mod frame;
 mod sasl;
 mod scram;
 pub(crate) mod task;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use frame::Frame;
 use task::{Command, Turn};
 pub(crate) use versions::Known;
 use versions::Versions;
@@ -59,6 +61,11 @@ impl Connection {
     /// `host:port`, as dialled.
     pub(crate) fn address(&self) -> &str {
         &self.inner.address
+    }
+
+    /// Who it says that it is.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.inner.client_id
     }
 
     /// True while requests can be sent.
@@ -115,9 +122,18 @@ impl Connection {
         version: i16,
         timeout: Duration,
     ) -> Result<Bytes, Error> {
-        let name = Known::of(R::KEY).name;
         let frame = wire::encode(request, version, &self.inner.client_id)
             .map_err(|reason| self.protocol::<R>(reason))?;
+        self.exchange_frame::<R>(Frame::new(frame), timeout).await
+    }
+
+    /// Sends what is framed already, and gives the answer's bytes, header included.
+    pub(crate) async fn exchange_frame<R: Request>(
+        &self,
+        frame: Frame,
+        timeout: Duration,
+    ) -> Result<Bytes, Error> {
+        let name = Known::of(R::KEY).name;
         let deadline = Instant::now() + timeout;
         self.wait_for_quota(name, deadline).await?;
         let turn = Turn::new();

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::wire::CORRELATION_AT;
+use super::frame::Frame;
 
 /// Largest answer that is accepted, bytes. Fetches ask for less.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -49,7 +49,7 @@ impl Turn {
 /// A request to be written, and where its answer goes.
 #[derive(Debug)]
 pub(super) struct Command {
-    pub(super) frame: BytesMut,
+    pub(super) frame: Frame,
     pub(super) turn: Turn,
     pub(super) reply: Reply,
 }
@@ -155,12 +155,10 @@ async fn write<W: AsyncWrite + Unpin>(
             }
             if turn.write() {
                 correlation = correlation.wrapping_add(1) & i32::MAX;
-                if let Some(place) = frame.get_mut(CORRELATION_AT..CORRELATION_AT + 4) {
-                    place.copy_from_slice(&correlation.to_be_bytes());
-                }
+                frame.set_correlation(correlation);
                 waiting.with(|list| list.push_back((correlation, reply)));
                 writer
-                    .write_all(&frame)
+                    .write_all_buf(&mut frame)
                     .await
                     .map_err(|error| error.to_string())?;
             }
@@ -256,7 +254,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let turn = Turn::new();
             let command = Command {
-                frame: BytesMut::from([0, 0, 0, 8, 0, 3, 0, 12, 0, 0, 0, 0].as_slice()),
+                frame: Frame::new(BytesMut::from([0, 0, 0, 8, 0, 3, 0, 12, 0, 0, 0, 0].as_slice())),
                 turn: turn.clone(),
                 reply,
             };
@@ -307,7 +305,7 @@ mod tests {
         let (reply, _answer) = oneshot::channel();
         let turn = Turn::new();
         assert!(turn.give_up());
-        let frame = BytesMut::from(b"this must not be sent".as_slice());
+        let frame = Frame::new(BytesMut::from(b"this must not be sent".as_slice()));
         peer.commands.send(Command { frame, turn, reply }).await.unwrap();
         let (written, _answer) = peer.ask().await;
         assert_eq!(peer.request().await, 1);

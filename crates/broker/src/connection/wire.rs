@@ -21,6 +21,16 @@ const TAG_MAX: u64 = 1 << 14;
 /// When a field is set that this version does not have; the text says which.
 pub(crate) fn encode<R: Request>(request: &R, version: i16, client_id: &str) -> Result<BytesMut, String> {
     let size = request.compute_size(version).map_err(|error| error.to_string())?;
+    let mut frame = begin::<R>(version, client_id, size)?;
+    request
+        .encode(&mut frame, version)
+        .map_err(|error| error.to_string())?;
+    close_frame(&mut frame)?;
+    Ok(frame)
+}
+
+/// The beginning of a framed request up to its body, with room for a body of `size` bytes; the length is still 0.
+pub(crate) fn begin<R: Request>(version: i16, client_id: &str, size: usize) -> Result<BytesMut, String> {
     let mut frame = BytesMut::with_capacity(size + 64 + client_id.len());
     frame.put_i32(0);
     RequestHeader::default()
@@ -29,10 +39,6 @@ pub(crate) fn encode<R: Request>(request: &R, version: i16, client_id: &str) -> 
         .with_client_id(Some(StrBytes::from_string(client_id.to_owned())))
         .encode(&mut frame, R::header_version(version))
         .map_err(|error| error.to_string())?;
-    request
-        .encode(&mut frame, version)
-        .map_err(|error| error.to_string())?;
-    close_frame(&mut frame)?;
     Ok(frame)
 }
 

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_event::backoff::Backoff;
-use evenkeel_event::{Code, EventId, TopicName, headers};
+use evenkeel_event::{Code, EventId, Record, TopicName, headers};
 use evenkeel_store::{Alarm, AlarmKind, AppendId, Error, Place, Standby, StoredRow};
 
 use super::batch::Batch;
 use super::done::Done;
+use super::encoding::Encoding;
 use super::engine::Engine;
-use super::front::{Entry, Headers};
+use super::front::Entry;
 use super::receipt::{Lane, LetterPlace};
 use super::shared::Shared;
 use super::store_step::{end_of, row};
@@ -156,20 +157,25 @@ async fn enter_again(shared: &Arc<Shared>, topic: &TopicName, stored: &StoredRow
         let id = record
             .header(headers::CE_ID)
             .and_then(|id| EventId::new(&String::from_utf8_lossy(id)).ok());
-        let key = record.key.map(bytes::Bytes::copy_from_slice);
-        let own = record.to_headers();
-        let entry = Entry {
-            kind: batch.kind(),
-            id: id.as_ref(),
-            key: key.as_ref(),
-            value: record.value,
-            headers: Headers::List(&own),
-            bytes: 0,
-            parks: false,
+        let again = Record {
+            topic: topic.clone(),
+            partition: None,
+            key: record.key.map(bytes::Bytes::copy_from_slice),
+            value: record.value.map(bytes::Bytes::copy_from_slice),
+            headers: record.to_headers(),
         };
-        let (fates, index) = shared
-            .enter(&shared.topic(topic), &entry)
-            .map_err(|error| error.to_string())?;
+        let entered = Encoding::with(|encoding| {
+            let entry = Entry {
+                kind: batch.kind(),
+                id: id.as_ref(),
+                key: again.key.as_deref(),
+                body: encoding.letter(&again),
+                bytes: 0,
+                parks: false,
+            };
+            shared.enter(&shared.topic(topic), &entry)
+        });
+        let (fates, index) = entered.map_err(|error| error.to_string())?;
         fates.of(index).await.map_err(|error| error.to_string())?;
     }
     Ok(())

@@ -18,6 +18,16 @@ pub(super) struct Batch {
     kind: Kind,
     bytes: Bytes,
     count: i32,
+    /// Its checksum is right. One that was just gathered has none: it gets one with its stamp, or when it is parked.
+    is_sealed: bool,
+}
+
+/// What is sent of a batch.
+#[derive(Debug)]
+pub(super) struct Stamped {
+    pub(super) bytes: Bytes,
+    /// Goes in the place of the batch's own header.
+    pub(super) header: [u8; batch::HEADER_BYTES],
 }
 
 impl Batch {
@@ -25,8 +35,12 @@ impl Batch {
     pub(super) fn close(kind: Kind, builder: Builder, compression: Compression) -> Option<Self> {
         let encoded = builder.finish(compression).ok()?;
         let count = encoded.count();
-        let bytes = encoded.unstamped().ok()?;
-        Some(Self { kind, bytes, count })
+        Some(Self {
+            kind,
+            bytes: encoded.unsealed(),
+            count,
+            is_sealed: false,
+        })
     }
 
     /// What was parked.
@@ -35,6 +49,7 @@ impl Batch {
             kind: row.row.kind,
             bytes: row.row.records.clone(),
             count: i32::try_from(row.row.count).ok()?,
+            is_sealed: true,
         })
     }
 
@@ -42,19 +57,28 @@ impl Batch {
         self.kind
     }
 
-    pub(super) const fn raw(&self) -> &Bytes {
-        &self.bytes
+    /// The whole batch with its checksum, as it is parked.
+    pub(super) fn sealed(&self) -> Bytes {
+        if self.is_sealed {
+            return self.bytes.clone();
+        }
+        let mut bytes = self.bytes.to_vec();
+        match batch::seal(&mut bytes) {
+            Ok(()) => bytes.into(),
+            // Our own bytes in memory, longer than a header since they were made.
+            Err(_) => self.bytes.clone(),
+        }
     }
 
-    /// The bytes to send under a stamp: always the same for the same stamp.
-    pub(super) fn stamped(&self, stamping: &Stamping) -> Result<Bytes, batch::Error> {
-        let mut bytes = if stamping.possible_double {
-            self.marked()?.to_vec()
+    /// What to send under a stamp: always the same for the same stamp.
+    pub(super) fn stamped(&self, stamping: &Stamping) -> Result<Stamped, batch::Error> {
+        let bytes = if stamping.possible_double {
+            self.marked()?
         } else {
-            self.bytes.to_vec()
+            self.bytes.clone()
         };
-        batch::write_stamp_at(&mut bytes, &stamping.stamp, stamping.at)?;
-        Ok(bytes.into())
+        let header = batch::stamped_header(&bytes, &stamping.stamp, stamping.at)?;
+        Ok(Stamped { bytes, header })
     }
 
     fn marked(&self) -> Result<Bytes, batch::Error> {
@@ -63,11 +87,11 @@ impl Batch {
         for record in self.open()?.iter() {
             copy(&mut builder, &record, &mark)?;
         }
-        builder.finish(Compression::None)?.unstamped()
+        Ok(builder.finish(Compression::None)?.unsealed())
     }
 
     pub(super) fn open(&self) -> Result<Records, batch::Error> {
-        batch::Batch::read(self.bytes.clone())?.open(DECOMPRESSED_BYTES_MAX)
+        batch::Batch::read(self.sealed())?.open(DECOMPRESSED_BYTES_MAX)
     }
 
     /// The records `from` (counted from 0) to `until` as a batch of their own.
@@ -122,7 +146,8 @@ impl Gathering {
         Ok(Batch {
             kind: self.kind,
             count: encoded.count(),
-            bytes: encoded.unstamped()?,
+            bytes: encoded.unsealed(),
+            is_sealed: false,
         })
     }
 }
@@ -179,6 +204,11 @@ mod tests {
         Batch::close(Kind::Event, builder, Compression::Lz4).unwrap()
     }
 
+    fn sent(batch: &Batch, stamping: &Stamping) -> Bytes {
+        let Stamped { bytes, header } = batch.stamped(stamping).unwrap();
+        [&header, &bytes[header.len()..]].concat().into()
+    }
+
     #[test]
     fn a_batch_parts_by_records_and_finds_ids() {
         let whole = batch(&["a", "b", "c"]);
@@ -206,8 +236,14 @@ mod tests {
                 possible_double,
             };
             let whole = batch(&["a", "b"]);
-            let bytes = whole.stamped(&stamping).unwrap();
-            assert_eq!(bytes, whole.clone().stamped(&stamping).unwrap());
+            let parked = Batch {
+                bytes: whole.sealed(),
+                is_sealed: true,
+                ..whole.clone()
+            };
+            let bytes = sent(&whole, &stamping);
+            assert_eq!(bytes, sent(&whole.clone(), &stamping));
+            assert_eq!(bytes, sent(&parked, &stamping), "also from the standby store");
             assert_eq!(batch::read_stamp(&bytes), Some(stamping.stamp));
             let records = batch::Batch::read(bytes).unwrap().open(1 << 20).unwrap();
             for record in records.iter() {

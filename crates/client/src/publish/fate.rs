@@ -60,51 +60,29 @@ impl Fates {
 
     /// Waits until it is known what became of the event at `index`.
     pub(super) async fn of(&self, index: u32) -> Result<Receipt, PublishError> {
-        if let Some(receipt) = self.receipt(index) {
-            return receipt;
+        let (events, fate) = self.around(index).await;
+        fate.receipt(self.topic.clone(), index - events.start)
+    }
+
+    /// As [`of`](Self::of), with all neighbours that became the same.
+    pub(super) async fn around(&self, index: u32) -> (Range<u32>, Fate) {
+        if let Some(told) = self.find(index) {
+            return told;
         }
         loop {
             let told = self.told.notified();
             tokio::pin!(told);
             told.as_mut().enable();
-            if let Some(receipt) = self.receipt(index) {
-                return receipt;
+            if let Some(told) = self.find(index) {
+                return told;
             }
             told.await;
         }
     }
 
-    fn receipt(&self, index: u32) -> Option<Result<Receipt, PublishError>> {
+    fn find(&self, index: u32) -> Option<(Range<u32>, Fate)> {
         let known = self.lock();
-        let (events, fate) = known.iter().find(|(events, _)| events.contains(&index))?;
-        Some(self.read(fate, index - events.start))
-    }
-
-    fn read(&self, fate: &Fate, distance: u32) -> Result<Receipt, PublishError> {
-        let topic = self.topic.clone();
-        match fate {
-            Fate::Published { partition, offset } => Ok(Receipt::Published {
-                topic,
-                partition: *partition,
-                offset: offset.map(|first| first + i64::from(distance)),
-            }),
-            Fate::Parked { partition, position } => Ok(Receipt::Parked {
-                lane: Lane {
-                    topic,
-                    partition: *partition,
-                },
-                sequence: position + u64::from(distance),
-            }),
-            Fate::DeadLettered { code, cause, at } => Ok(Receipt::DeadLettered {
-                code: *code,
-                cause: cause.clone(),
-                at: at.clone(),
-            }),
-            Fate::Failed {
-                reason,
-                may_have_landed,
-            } => Err(failure(topic, *reason, *may_have_landed)),
-        }
+        known.iter().find(|(events, _)| events.contains(&index)).cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Range<u32>, Fate)>> {
@@ -155,6 +133,33 @@ impl LetterPlace {
 }
 
 impl Fate {
+    /// What the event `distance` behind the first is told, which was bound for `topic`.
+    pub(super) fn receipt(&self, topic: TopicName, distance: u32) -> Result<Receipt, PublishError> {
+        match self {
+            Self::Published { partition, offset } => Ok(Receipt::Published {
+                topic,
+                partition: *partition,
+                offset: offset.map(|first| first + i64::from(distance)),
+            }),
+            Self::Parked { partition, position } => Ok(Receipt::Parked {
+                lane: Lane {
+                    topic,
+                    partition: *partition,
+                },
+                sequence: position + u64::from(distance),
+            }),
+            Self::DeadLettered { code, cause, at } => Ok(Receipt::DeadLettered {
+                code: *code,
+                cause: cause.clone(),
+                at: at.clone(),
+            }),
+            Self::Failed {
+                reason,
+                may_have_landed,
+            } => Err(failure(topic, *reason, *may_have_landed)),
+        }
+    }
+
     /// What is said of the event `distance` behind the first.
     pub(super) fn behind(&self, distance: u32) -> Self {
         let mut fate = self.clone();

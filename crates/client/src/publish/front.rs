@@ -1,4 +1,4 @@
-//! Where callers' threads meet the engine: events are encoded in place into their partition's open batch.
+//! Where callers' threads meet the engine: each partition's open batch takes events as they were encoded.
 //!
 //! The rules it keeps: events of one partition leave in the order in which their callers came; nothing is sent over a
 //! channel and the engine is woken once per batch.
@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use evenkeel_broker::batch::{Builder, Compression};
+use evenkeel_broker::batch::{Body, Builder, Compression};
+use evenkeel_event::EventId;
 use evenkeel_event::clock::Clock;
-use evenkeel_event::{Event, EventId, Header, headers};
 use evenkeel_store::{Kind, Place};
 
 use super::batch::{Batch, UNSTAMPED};
@@ -40,65 +39,13 @@ pub(super) struct Closing {
 pub(super) struct Entry<'event> {
     pub(super) kind: Kind,
     pub(super) id: Option<&'event EventId>,
-    pub(super) key: Option<&'event Bytes>,
-    pub(super) value: Option<&'event [u8]>,
-    pub(super) headers: Headers<'event>,
+    pub(super) key: Option<&'event [u8]>,
+    /// Key, value and headers.
+    pub(super) body: &'event Body,
     /// What it counts for in the limit on memory.
     pub(super) bytes: usize,
     /// By way of the standby store, whether Kafka is there or not.
     pub(super) parks: bool,
-}
-
-/// A record's headers.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Headers<'event> {
-    List(&'event [Header]),
-    /// Those of an event, as [`Event::to_headers`] has them, with its time as text.
-    Event {
-        event: &'event Event,
-        time: &'event str,
-        content_type: &'event str,
-    },
-}
-
-/// A header's name and value.
-type Pair<'event> = (&'event [u8], Option<&'event [u8]>);
-
-impl<'event> Headers<'event> {
-    fn iter(self) -> impl Iterator<Item = Pair<'event>> {
-        let (own, list) = match self {
-            Self::List(list) => ([None; 7], list),
-            Self::Event {
-                event,
-                time,
-                content_type,
-            } => (attributes(event, time, content_type), event.headers.as_slice()),
-        };
-        let list = list
-            .iter()
-            .map(|header| (header.name.as_bytes(), header.value.as_deref()));
-        own.into_iter().flatten().chain(list)
-    }
-}
-
-fn attributes<'event>(
-    event: &'event Event,
-    time: &'event str,
-    content_type: &'event str,
-) -> [Option<Pair<'event>>; 7] {
-    let pair = |name: &'static str, value: &'event str| Some((name.as_bytes(), Some(value.as_bytes())));
-    [
-        pair(headers::CE_SPECVERSION, "1.0"),
-        pair(headers::CE_ID, event.id.as_str()),
-        pair(headers::CE_SOURCE, &event.source),
-        pair(headers::CE_TYPE, &event.event_type),
-        pair(headers::CE_TIME, time),
-        event
-            .subject
-            .as_deref()
-            .and_then(|subject| pair(headers::CE_SUBJECT, subject)),
-        pair(headers::CONTENT_TYPE, content_type),
-    ]
 }
 
 /// What waits for the engine.
@@ -135,11 +82,11 @@ struct Open {
     bytes: usize,
 }
 
-/// Where an event went.
+/// An event that went in.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) fates: Arc<Fates>,
-    pub(super) index: u32,
+pub(super) struct Taken<T> {
+    /// What the caller keeps of where it went.
+    pub(super) kept: T,
     /// The engine is to be told.
     pub(super) announce: bool,
 }
@@ -154,8 +101,15 @@ impl Front {
         }
     }
 
-    /// Puts an event behind all others; `None` when the front was retired.
-    pub(super) fn push(&self, entry: &Entry<'_>, closing: Closing, clock: &dyn Clock) -> Option<Taken> {
+    /// Puts an event behind all others; `None` when the front was retired. `keep` is told whom to ask what becomes of it,
+    /// and its number there.
+    pub(super) fn push<T>(
+        &self,
+        entry: &Entry<'_>,
+        closing: Closing,
+        clock: &dyn Clock,
+        keep: impl FnOnce(&Arc<Fates>, u32) -> T,
+    ) -> Option<Taken<T>> {
         let mut gather = self.lock();
         if gather.retired {
             return None;
@@ -169,19 +123,22 @@ impl Front {
         if is_alone || gather.open.as_ref().is_some_and(|open| open.kind != entry.kind) {
             gather.close(closing);
         }
-        let taken = match gather.open.as_mut().and_then(|open| open.push(entry)) {
-            Some(taken) => taken,
-            None => {
+        let kept = match gather.put(entry, keep) {
+            Ok(kept) => kept,
+            Err(keep) => {
                 gather.close(closing);
                 let bytes = gather.last_bytes;
-                let mut open = Open::new(self, entry.kind, closing, bytes, clock.monotonic());
-                let taken = open.push(entry).or_else(|| {
-                    // Larger than any batch may be: it goes alone, and the broker judges its size.
-                    open.builder = Builder::new(usize::MAX);
-                    open.push(entry)
-                });
+                let open = Open::new(self, entry.kind, closing.bytes_max, bytes, clock.monotonic());
                 gather.open = Some(open);
-                taken?
+                gather
+                    .put(entry, keep)
+                    .or_else(|keep| {
+                        // Larger than any batch may be: it goes alone, and the broker judges its size.
+                        let open = Open::new(self, entry.kind, usize::MAX, entry.bytes, clock.monotonic());
+                        gather.open = Some(open);
+                        gather.put(entry, keep)
+                    })
+                    .ok()?
             }
         };
         if is_alone {
@@ -192,7 +149,7 @@ impl Front {
         }
         // Once per batch that begins, and once per batch that is full.
         let announce = !std::mem::replace(&mut gather.announced, true) || gather.closed.len() > closed_before;
-        Some(Taken { announce, ..taken })
+        Some(Taken { kept, announce })
     }
 
     /// Takes the oldest batch: a closed one, or the open one when it is older than `linger` or `at_once` holds.
@@ -239,6 +196,22 @@ pub(super) enum Offer {
 }
 
 impl Gather {
+    /// Puts an event into the open batch; gives `keep` back when there is none that it fits into.
+    fn put<T, Keep: FnOnce(&Arc<Fates>, u32) -> T>(
+        &mut self,
+        entry: &Entry<'_>,
+        keep: Keep,
+    ) -> Result<T, Keep> {
+        match self
+            .open
+            .as_mut()
+            .and_then(|open| Some((open.push(entry)?, open)))
+        {
+            Some((index, open)) => Ok(keep(&open.fates, index)),
+            None => Err(keep),
+        }
+    }
+
     fn close(&mut self, closing: Closing) {
         if let Some(open) = &self.open {
             self.last_bytes = open.builder.bytes();
@@ -258,54 +231,20 @@ impl Gather {
 }
 
 impl Open {
-    fn new(front: &Front, kind: Kind, closing: Closing, bytes: usize, now: Duration) -> Self {
+    fn new(front: &Front, kind: Kind, bytes_max: usize, bytes: usize, now: Duration) -> Self {
         Self {
             kind,
-            builder: Builder::with_capacity(closing.bytes_max, bytes + bytes / 8),
+            builder: Builder::with_capacity(bytes_max, bytes + bytes / 8),
             fates: Arc::new(Fates::new(front.place.topic.clone())),
             since: now,
             bytes: 0,
         }
     }
 
-    fn push(&mut self, entry: &Entry<'_>) -> Option<Taken> {
+    fn push(&mut self, entry: &Entry<'_>) -> Option<u32> {
         let index = u32::try_from(self.builder.count()).ok()?;
-        let key = entry.key.map(|key| &key[..]);
-        let (headers, count) = (entry.headers, entry.headers.iter().count());
-        self.builder
-            .put_record(key, entry.value, count, UNSTAMPED, || headers.iter())
-            .ok()?;
+        self.builder.put_body(entry.body, UNSTAMPED).ok()?;
         self.bytes += entry.bytes;
-        Some(Taken {
-            fates: self.fates.clone(),
-            index,
-            announce: false,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use evenkeel_event::TopicName;
-    use evenkeel_event::clock::Timestamp;
-
-    #[test]
-    fn an_events_headers_are_those_that_it_names() {
-        let topic = TopicName::new("orders").unwrap();
-        let time = Timestamp::from_millis(1_291_191_960_000);
-        let mut event = Event::new(EventId::new("a").unwrap(), "/shop", "order.placed", time, topic);
-        event.headers.push(Header::new("own", "1"));
-        for subject in [None, Some("536365".to_owned())] {
-            event.subject = subject;
-            let (content_type, mut buffer) = ("application/avro", [0; 24]);
-            let headers = Headers::Event {
-                event: &event,
-                time: time.write_rfc3339(&mut buffer).unwrap(),
-                content_type,
-            };
-            let list = event.to_headers(content_type, None);
-            assert!(headers.iter().eq(Headers::List(&list).iter()));
-        }
+        Some(index)
     }
 }

@@ -7,14 +7,15 @@ use evenkeel_event::clock::Timestamp;
 use evenkeel_event::letter::{Cause, Letter, Origin, Stage};
 use evenkeel_event::{Code, Record, TopicName, headers};
 use evenkeel_flow::answer::Refusal;
-use evenkeel_flow::session::Input;
+use evenkeel_flow::session::{Input, Payload as _};
 use evenkeel_store::Kind;
 
 use super::batch::Batch;
 use super::done::Done;
+use super::encoding::Encoding;
 use super::engine::Engine;
 use super::fate::Fates;
-use super::front::{Entry, Headers};
+use super::front::Entry;
 use super::receipt::{LetterPlace, PublishError};
 use super::shared::Shared;
 
@@ -29,18 +30,17 @@ pub(super) fn enter(
     let id = record
         .header(headers::CE_ID)
         .and_then(|id| evenkeel_event::EventId::new(id).ok());
-    shared.enter(
-        &shared.topic(letters),
-        &Entry {
+    Encoding::with(|encoding| {
+        let entry = Entry {
             kind: Kind::Letter,
             id: id.as_ref(),
-            key: record.key.as_ref(),
-            value: record.value.as_deref(),
-            headers: Headers::List(&record.headers),
+            key: record.key.as_deref(),
+            body: encoding.letter(&record),
             bytes,
             parks: false,
-        },
-    )
+        };
+        shared.enter(&shared.topic(letters), &entry)
+    })
 }
 
 /// A letter for a record that never reached `topic`.
@@ -85,7 +85,7 @@ fn said(payload: &Batch, refusal: Refusal) -> (Code, String) {
             Code::TooLarge,
             format!(
                 "the event has {} bytes, more than its topic takes",
-                payload.raw().len()
+                payload.bytes()
             ),
         ),
         Refusal::InvalidRecord => (

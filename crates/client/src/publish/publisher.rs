@@ -17,11 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::alarm::Book;
 use super::aside::still_stands;
 use super::claim;
+use super::encoding::Encoding;
 use super::engine::{Command, Engine, Parts};
 use super::fate::Fates;
-use super::front::{Closing, Entry, Headers};
+use super::front::{Closing, Entry};
 use super::hold::Held;
 use super::letter;
+use super::many::Many;
 use super::receipt::{LetterPlace, PublishError, Receipt};
 use super::shared::Shared;
 use super::topic::Topic;
@@ -29,8 +31,6 @@ use crate::config::Config;
 use crate::failpoint::{Point, pass};
 use crate::schema_cache::{SchemaCache, SchemaError};
 
-/// What an event's data is on the wire.
-const CONTENT_TYPE: &str = "application/avro";
 /// What the data of a letter is that could not be encoded.
 const LETTER_CONTENT_TYPE: &str = "application/json";
 /// What a record is taken to need beside its key and value, its headers included.
@@ -233,22 +233,14 @@ impl Publisher {
         &self,
         events: &[(Event, T)],
     ) -> Vec<Result<Receipt, PublishError>> {
-        let mut entered = Vec::with_capacity(events.len());
-        let mut last = None;
+        let mut many = Many::new(&self.inner.shared, &self.inner.schemas, events.len());
         for (event, data) in events {
-            entered.push(match self.enter_at_once(event, data, &mut last) {
-                Some(entered) => entered,
-                None => self.begin(event, data).await,
-            });
+            if !many.enter(event, data) {
+                many.rest();
+                many.add(self.begin(event, data).await);
+            }
         }
-        let mut receipts = Vec::with_capacity(entered.len());
-        for entered in entered {
-            receipts.push(match entered {
-                Ok(entered) => entered.receipt().await,
-                Err(error) => Err(error),
-            });
-        }
-        receipts
+        many.receipts().await
     }
 
     /// As [`Publisher::begin`], for data that is known to obey a contract, whichever version that is.
@@ -288,31 +280,6 @@ impl Publisher {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
-    }
-
-    /// The way of nearly every event of a batch, without any wait: its contract is known (from the event before, at
-    /// best), it obeys it, and there is room. `None` where it is not so.
-    fn enter_at_once<T: Serialize>(
-        &self,
-        event: &Event,
-        data: &T,
-        last: &mut Option<Known>,
-    ) -> Option<Result<Pending, PublishError>> {
-        let shared = &self.inner.shared;
-        if last.as_ref().is_none_or(|known| !known.fits(event)) {
-            let contract = self.inner.schemas.known(&event.topic, &event.event_type)?;
-            *last = Some(Known {
-                event_type: event.event_type.clone(),
-                topic: shared.topic(&event.topic),
-                contract,
-            });
-        }
-        let known = last.as_ref()?;
-        let valid = known.contract.encode(data).ok()?;
-        let bytes = bytes_of(event, &valid);
-        shared
-            .try_take_room(bytes)
-            .then(|| self.push(event, &known.topic, &valid, bytes, false))
     }
 
     /// What is parked.
@@ -385,7 +352,7 @@ impl Publisher {
         parks: bool,
     ) -> Result<Pending, PublishError> {
         let shared = &self.inner.shared;
-        let bytes = bytes_of(event, valid);
+        let bytes = room_of(event, valid.get().bytes().len());
         shared.take_room(&event.topic, bytes).await?;
         self.push(event, &shared.topic(&event.topic), valid, bytes, parks)
     }
@@ -400,25 +367,17 @@ impl Publisher {
         parks: bool,
     ) -> Result<Pending, PublishError> {
         pass(Point::Validate);
-        let mut buffer = [0; 24];
-        let time = event
-            .time
-            .write_rfc3339(&mut buffer)
-            .unwrap_or("9999-12-31T23:59:59.999Z");
-        let entry = Entry {
-            kind: Kind::Event,
-            id: Some(&event.id),
-            key: event.key.as_ref(),
-            value: Some(valid.get().bytes()),
-            headers: Headers::Event {
-                event,
-                time,
-                content_type: CONTENT_TYPE,
-            },
-            bytes,
-            parks,
-        };
-        let (fates, index) = self.inner.shared.enter(topic, &entry)?;
+        let (fates, index) = Encoding::with(|encoding| {
+            let entry = Entry {
+                kind: Kind::Event,
+                id: Some(&event.id),
+                key: event.key.as_deref(),
+                body: encoding.valid(event, valid),
+                bytes,
+                parks,
+            };
+            self.inner.shared.enter(topic, &entry)
+        })?;
         Ok(Pending {
             fates,
             index,
@@ -463,22 +422,8 @@ impl Publisher {
 }
 
 /// What an event counts for in the limit on memory.
-fn bytes_of(event: &Event, valid: &Valid<Payload>) -> usize {
-    event.key.as_ref().map_or(0, Bytes::len) + valid.get().bytes().len() + RECORD_OVERHEAD_BYTES
-}
-
-/// What was looked up for an event, for those like it that follow.
-#[derive(Debug)]
-struct Known {
-    event_type: String,
-    topic: Arc<Topic>,
-    contract: Arc<Contract>,
-}
-
-impl Known {
-    fn fits(&self, event: &Event) -> bool {
-        self.topic.name == event.topic && self.event_type == event.event_type
-    }
+pub(super) fn room_of(event: &Event, value_bytes: usize) -> usize {
+    event.key.as_ref().map_or(0, Bytes::len) + value_bytes + RECORD_OVERHEAD_BYTES
 }
 
 impl Pending {

@@ -55,7 +55,7 @@ impl Engine {
             return;
         };
         let partition = line.partition.clone();
-        let (Leader::At { node, .. }, Ok(bytes)) =
+        let (Leader::At { node, .. }, Ok(stamped)) =
             (self.metadata.leader(&partition), payload.stamped(stamping))
         else {
             self.inbox
@@ -74,7 +74,8 @@ impl Engine {
             outgoing: Outgoing {
                 partition,
                 topic_id: stamping.topic_id,
-                bytes,
+                bytes: stamped.bytes,
+                header: Some(stamped.header),
             },
         });
     }

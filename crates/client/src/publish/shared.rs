@@ -83,9 +83,8 @@ impl Shared {
 
     /// Puts a record on its way. The caller has taken room for it.
     pub(super) fn enter(&self, topic: &Topic, entry: &Entry<'_>) -> Result<(Arc<Fates>, u32), PublishError> {
-        let key = entry.key.map(|key| &key[..]);
         loop {
-            if self.closed.load(Ordering::Acquire) {
+            if self.is_closed() {
                 self.give_room(entry.bytes);
                 return Err(PublishError::Closed {
                     topic: topic.name.clone(),
@@ -93,23 +92,26 @@ impl Shared {
                 });
             }
             // A front that was retired meanwhile is replaced in the topic at once.
-            if let Some(front) = topic.front(key)
-                && let Some(taken) = front.push(entry, self.closing, &*self.clock)
+            if let Some(front) = topic.front(entry.key)
+                && let Some(taken) = front.push(entry, self.closing, &*self.clock, |fates, index| {
+                    (fates.clone(), index)
+                })
             {
                 if taken.announce {
-                    self.announce(front);
+                    self.announce(&front);
                 }
-                return Ok((taken.fates, taken.index));
+                return Ok(taken.kept);
             }
             std::thread::yield_now();
         }
     }
 
-    fn announce(&self, front: Arc<Front>) {
+    /// Tells the engine that a front has something for it.
+    pub(super) fn announce(&self, front: &Arc<Front>) {
         self.dirty
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(front);
+            .push(front.clone());
         self.wake.notify_one();
     }
 
@@ -166,6 +168,10 @@ impl Shared {
     /// Events that left the store since the start.
     pub(super) fn drained(&self) -> u64 {
         self.drained.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(super) fn close(&self) {

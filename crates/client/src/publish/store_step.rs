@@ -33,7 +33,7 @@ pub(super) enum StoreStep {
 pub(super) fn row(batch: &Batch, stamping: Option<Stamping>, appended_at: Timestamp) -> Row {
     Row {
         kind: batch.kind(),
-        records: batch.raw().clone(),
+        records: batch.sealed(),
         count: u32::try_from(batch.count()).unwrap_or(0),
         appended_at,
         stamping,

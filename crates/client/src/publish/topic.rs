@@ -49,6 +49,14 @@ impl Topic {
         }
     }
 
+    /// The fronts by partition; `None` while the partitions are not known.
+    pub(super) fn fronts(&self) -> Option<Arc<[Arc<Front>]>> {
+        match &*self.way.read().unwrap_or_else(PoisonError::into_inner) {
+            Way::Unplaced => None,
+            Way::Placed(fronts) => Some(fronts.clone()),
+        }
+    }
+
     /// The partition for an event with this key among `partitions`.
     pub(super) fn partition(&self, key: Option<&[u8]>, partitions: usize) -> usize {
         let count = i32::try_from(partitions).unwrap_or(i32::MAX).max(1);

@@ -4,7 +4,7 @@ use crate::limits::Limits;
 use crate::violation::{Violation, ViolationKind};
 
 use super::code::Code;
-use super::encode::Encoded;
+use super::encode::{Encoded, Scratch};
 use super::model::Schema;
 use super::program::Program;
 use super::resolve::ReadProgram;
@@ -28,10 +28,10 @@ impl Codec {
         &self,
         json: &[u8],
         limits: Limits,
-        out: Vec<u8>,
-    ) -> Result<Vec<u8>, Violation> {
-        let from = out.len();
-        let encoded = encode_json::encode_json(&self.program, limits, json, out)?;
+        scratch: Scratch,
+    ) -> Result<Scratch, Violation> {
+        let from = scratch.written().len();
+        let encoded = encode_json::encode_json(&self.program, limits, json, scratch)?;
         self.checked(encoded, from, limits)
     }
 
@@ -39,22 +39,22 @@ impl Codec {
         &self,
         value: &T,
         limits: Limits,
-        out: Vec<u8>,
-    ) -> Result<Vec<u8>, Violation> {
-        let from = out.len();
-        let encoded = encode_serde::encode(&self.program, limits, value, out)?;
+        scratch: Scratch,
+    ) -> Result<Scratch, Violation> {
+        let from = scratch.written().len();
+        let encoded = encode_serde::encode(&self.program, limits, value, scratch)?;
         self.checked(encoded, from, limits)
     }
 
     /// A default may nest deeper, or repeat what takes no bytes more often, than content may.
-    fn checked(&self, encoded: Encoded, from: usize, limits: Limits) -> Result<Vec<u8>, Violation> {
-        let content = encoded.bytes.get(from..).unwrap_or_default();
+    fn checked(&self, encoded: Encoded, from: usize, limits: Limits) -> Result<Scratch, Violation> {
+        let content = encoded.scratch.written().get(from..).unwrap_or_default();
         if encoded.unchecked && !self.is_valid(content, limits) {
             let message =
                 "the defaults of missing fields nest too deep or have too many items; give the fields";
             return Err(Violation::new(ViolationKind::Size, message));
         }
-        Ok(encoded.bytes)
+        Ok(encoded.scratch)
     }
 
     /// Tries a Rust type on samples of the schema, see [`Contract::check_type`](crate::Contract::check_type).
@@ -70,7 +70,7 @@ impl Codec {
             match reader.read::<T>(&sample) {
                 Ok(value) => {
                     taken = true;
-                    self.encode(&value, limits, Vec::new())?;
+                    self.encode(&value, limits, Scratch::default())?;
                 }
                 Err(violation) => refused = refused.or(Some(violation)),
             }

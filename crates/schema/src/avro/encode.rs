@@ -16,7 +16,8 @@ pub(super) struct Encoder<'p> {
     pub(super) out: Vec<u8>,
     /// Pieces of all records that are open, those of the innermost last.
     pieces: Vec<Piece>,
-    scratch: Vec<u8>,
+    /// A record's fields as they came, while they are put in order.
+    disorder: Vec<u8>,
     depth: usize,
     empty_left: usize,
     /// A default with parts went in: its levels and items are not counted here.
@@ -29,9 +30,47 @@ struct Piece {
     from: usize,
 }
 
+/// Memory that encoding uses again from value to value, so that an event costs no allocation. What one large value took
+/// is not kept.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    out: Vec<u8>,
+    pieces: Vec<Piece>,
+    disorder: Vec<u8>,
+}
+
+impl Scratch {
+    /// Most bytes that are kept for the next value.
+    const KEPT_BYTES_MAX: usize = 64 << 10;
+
+    /// Memory for a value that has `prefix` before it and probably `capacity` bytes.
+    pub(crate) fn beginning(mut self, prefix: &[u8], capacity: usize) -> Self {
+        for buffer in [&mut self.out, &mut self.disorder] {
+            if buffer.capacity() > Self::KEPT_BYTES_MAX {
+                *buffer = Vec::new();
+            }
+        }
+        self.out.clear();
+        self.out.reserve(prefix.len() + capacity);
+        self.out.extend_from_slice(prefix);
+        self
+    }
+
+    /// What was written last.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// What was written last, taken out.
+    pub(crate) fn into_written(self) -> Vec<u8> {
+        self.out
+    }
+}
+
 /// A finished value.
 pub(super) struct Encoded {
-    pub(super) bytes: Vec<u8>,
+    /// The value's bytes, behind those that were there.
+    pub(super) scratch: Scratch,
     /// Defaults with parts are in it that may break a limit.
     pub(super) unchecked: bool,
 }
@@ -52,14 +91,20 @@ pub(super) struct OpenBlock {
 }
 
 impl<'p> Encoder<'p> {
-    /// The value is appended to `out`.
-    pub(super) fn new(program: &'p Program, limits: Limits, out: Vec<u8>) -> Self {
+    /// The value is appended to what `scratch` begins with.
+    pub(super) fn new(program: &'p Program, limits: Limits, scratch: Scratch) -> Self {
+        let Scratch {
+            out,
+            mut pieces,
+            disorder,
+        } = scratch;
+        pieces.clear();
         Self {
             program,
             limits,
             out,
-            pieces: Vec::new(),
-            scratch: Vec::new(),
+            pieces,
+            disorder,
             depth: 0,
             empty_left: limits.empty_items_max,
             unchecked: false,
@@ -95,7 +140,11 @@ impl<'p> Encoder<'p> {
     pub(super) fn finish(self) -> Result<Encoded, Violation> {
         self.check_size()?;
         Ok(Encoded {
-            bytes: self.out,
+            scratch: Scratch {
+                out: self.out,
+                pieces: self.pieces,
+                disorder: self.disorder,
+            },
             unchecked: self.unchecked,
         })
     }
@@ -252,15 +301,15 @@ impl<'p> Encoder<'p> {
     }
 
     fn arrange(&mut self, record: &OpenRecord, fields: &Fields) -> Result<(), Violation> {
-        self.scratch.clear();
-        self.scratch
+        self.disorder.clear();
+        self.disorder
             .extend_from_slice(self.out.get(record.from..).unwrap_or_default());
         self.out.truncate(record.from);
         let pieces = self.pieces.get(record.first_piece..).unwrap_or_default();
         let end_of = |at: usize| {
             pieces
                 .get(at + 1)
-                .map_or(self.scratch.len() + record.from, |next| next.from)
+                .map_or(self.disorder.len() + record.from, |next| next.from)
         };
         let mut order: Vec<Option<(usize, usize)>> = vec![None; fields.fields.len()];
         for (at, piece) in pieces.iter().enumerate() {
@@ -278,7 +327,7 @@ impl<'p> Encoder<'p> {
         }
         for (field, place) in fields.fields.iter().zip(order) {
             let bytes = match (place, &field.default) {
-                (Some((from, to)), _) => self.scratch.get(from..to).unwrap_or_default(),
+                (Some((from, to)), _) => self.disorder.get(from..to).unwrap_or_default(),
                 (None, Some(Ok(default))) => {
                     self.unchecked |= field.default_has_parts;
                     default

@@ -5,18 +5,18 @@ use std::collections::HashSet;
 use crate::limits::Limits;
 use crate::violation::{Violation, ViolationKind, excerpt};
 
-use super::encode::{Encoded, Encoder, name_of};
+use super::encode::{Encoded, Encoder, Scratch, name_of};
 use super::json_text::JsonText;
 use super::model::TypeId;
 use super::program::{Fields, Program, Shape, Step, Union};
 use super::scalar::Given;
 
-/// Appends the value in `json` to `out`.
+/// Appends the value in `json` to what `scratch` begins with.
 pub(super) fn encode_json(
     program: &Program,
     limits: Limits,
     json: &[u8],
-    out: Vec<u8>,
+    scratch: Scratch,
 ) -> Result<Encoded, Violation> {
     let text = std::str::from_utf8(json).map_err(|error| {
         Violation::new(
@@ -25,7 +25,7 @@ pub(super) fn encode_json(
         )
     })?;
     let mut text = JsonText::new(text);
-    let mut encoder = Encoder::new(program, limits, out);
+    let mut encoder = Encoder::new(program, limits, scratch);
     encoder.json(program.root, &mut text)?;
     text.end()?;
     encoder.finish()

@@ -5,19 +5,19 @@ use serde::ser::{self, Serialize};
 use crate::limits::Limits;
 use crate::violation::{Violation, ViolationKind};
 
-use super::encode::{Encoded, Encoder, OpenBlock, OpenRecord, name_of};
+use super::encode::{Encoded, Encoder, OpenBlock, OpenRecord, Scratch, name_of};
 use super::model::TypeId;
 use super::program::{Fields, Program, Shape, Step, Union};
 use super::scalar::{self, Given};
 
-/// Appends a value to `out`.
+/// Appends a value to what `scratch` begins with.
 pub(super) fn encode<T: Serialize + ?Sized>(
     program: &Program,
     limits: Limits,
     value: &T,
-    out: Vec<u8>,
+    scratch: Scratch,
 ) -> Result<Encoded, Violation> {
-    let mut encoder = Encoder::new(program, limits, out);
+    let mut encoder = Encoder::new(program, limits, scratch);
     value.serialize(At::new(&mut encoder, program.root))?;
     encoder.finish()
 }

@@ -31,6 +31,7 @@ mod varint;
 
 pub(crate) use codec::Codec;
 pub use codec::Reader;
+pub use encode::Scratch;
 
 pub use model::{Enum, Field, Fixed, Kind, Logical, Name, Order, Props, Record, Schema, Type, TypeId};
 pub use parse::{NESTING_MAX, TEXT_BYTES_MAX, WEIGHT_MAX};
