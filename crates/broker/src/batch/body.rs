@@ -83,7 +83,7 @@ mod tests {
                 value: None,
             },
         ];
-        let (mut whole, mut parts) = (Builder::new(1 << 20), Builder::new(1 << 20));
+        let (mut whole, mut parts) = (Builder::new(1 << 22), Builder::new(1 << 22));
         let mut body = Body::default();
         let now = Timestamp::from_millis(7);
         for (key, value) in records.into_iter().cycle().take(300) {
