@@ -97,6 +97,7 @@ impl Line {
             partition: self.partition.clone(),
             topic_id: self.topic_id,
             bytes,
+            header: None,
         }
     }
 
