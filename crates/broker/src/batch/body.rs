@@ -66,11 +66,13 @@ mod tests {
     use super::*;
     use evenkeel_event::clock::Timestamp;
 
+    type Field<'bytes> = Option<&'bytes [u8]>;
+
     /// Both ways into a batch give the same bytes.
     #[test]
     fn a_body_is_what_a_record_has_wherever_it_stands() {
         let long = vec![b'x'; 20_000];
-        let records: [(Option<&[u8]>, Option<&[u8]>); 4] = [
+        let records: [(Field<'_>, Field<'_>); 4] = [
             (Some(b"key"), Some(b"value")),
             (None, Some(&long)),
             (Some(b""), None),
