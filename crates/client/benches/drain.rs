@@ -33,7 +33,7 @@ const EVENTS: usize = 200_000;
 const BYTES: usize = 500;
 const CHUNK: usize = 2_000;
 /// As large as what the drain sends.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 const UNDER_WAY: usize = 5;
 /// A live event every so often.
 const LIVE_EVERY: Duration = Duration::from_millis(5);
