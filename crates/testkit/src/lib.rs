@@ -8,4 +8,4 @@ mod kafka;
 mod tools;
 
 pub use kafka::{Kafka, Listener, Node, Options, Sasl, Tls, kafka_or_skip};
-pub use tools::{kcat_or_skip, python_or_skip, skipped};
+pub use tools::{console_or_skip, kcat_or_skip, node_or_skip, python_or_skip, skipped};

@@ -34,6 +34,39 @@ pub fn kcat_or_skip() -> Option<PathBuf> {
     }
 }
 
+/// The command `node`, with `kafkajs` to be required. `scripts/node/modules` installs that in the user's cache. `None` when
+/// it cannot be had, after saying so.
+///
+/// # Panics
+/// With `CI=true`, when it cannot be had.
+#[must_use]
+pub fn node_or_skip() -> Option<Command> {
+    match printed_path(script("node/modules"), &[]) {
+        Ok(modules) => {
+            let mut command = Command::new("node");
+            command.env("NODE_PATH", modules);
+            Some(command)
+        }
+        Err(reason) => skipped(&format!("no Node client: {reason}")),
+    }
+}
+
+/// The script that runs Apache Kafka's console tools, the tool's name its first argument. `None` when Kafka's jars cannot
+/// be had, after saying so.
+///
+/// # Panics
+/// With `CI=true`, when they cannot be had.
+#[must_use]
+pub fn console_or_skip() -> Option<PathBuf> {
+    if !runs("java", "-version") {
+        return skipped("Java is not installed");
+    }
+    match printed_path(script("kafka/fetch"), &["4.3.0"]) {
+        Ok(_) => Some(script("kafka/console")),
+        Err(reason) => skipped(&format!("no console tools: {reason}")),
+    }
+}
+
 /// Says that a test cannot run here and why; always `None`, so that it ends a chain.
 ///
 /// # Panics

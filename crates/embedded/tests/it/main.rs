@@ -24,3 +24,4 @@ mod retention;
 mod served;
 mod topics;
 mod versions;
+mod works_with;
