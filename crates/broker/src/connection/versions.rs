@@ -20,8 +20,8 @@ const fn known(key: i16, name: &'static str, lowest: i16, highest: i16) -> Known
     }
 }
 
-/// Every request that is sent, in flexible versions alone; all of them are offered by Kafka 3.6 to 4.x.
-const KNOWN: [Known; 25] = [
+/// Every request that is sent, in flexible versions alone but for OffsetDelete, which has none; all of them are offered by Kafka 3.6 to 4.x.
+const KNOWN: [Known; 26] = [
     known(0, "Produce", 9, 13),
     known(1, "Fetch", 12, 17),
     known(2, "ListOffsets", 6, 9),
@@ -46,6 +46,7 @@ const KNOWN: [Known; 25] = [
     known(37, "CreatePartitions", 2, 3),
     known(42, "DeleteGroups", 2, 2),
     known(44, "IncrementalAlterConfigs", 1, 1),
+    known(47, "OffsetDelete", 0, 0),
     known(60, "DescribeCluster", 0, 1),
 ];
 
