@@ -1,10 +1,16 @@
 //! `evenkeel verify` as its users run it; `scripts/reliability` plays every scenario.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::platform::{command, run};
+
+fn repository(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    fs::read_to_string(path).unwrap()
+}
 
 #[test]
 fn an_outage_breaks_no_promise_and_is_reported() {
@@ -73,5 +79,31 @@ fn what_cannot_be_played_is_refused_with_the_fix() {
         verify.arg("verify").args(arguments);
         let ended = run(verify, "").with(1);
         assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_page_has_the_promise_and_a_figure_of_every_scenario() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut verify = command(directory.path());
+    verify.args(["verify", "--list", "-o", "json"]);
+    let listed: Vec<Value> = serde_json::from_str(&run(verify, "").with(0).stdout).unwrap();
+    let page = repository("docs/RELIABILITY.md");
+    for scenario in &listed {
+        let (name, promise) = (
+            scenario["name"].as_str().unwrap(),
+            scenario["promise"].as_str().unwrap(),
+        );
+        assert!(
+            page.contains(&format!("| {name} | {promise} |")),
+            "{name} is not in the page"
+        );
+        for place in scenario["places"].as_array().unwrap() {
+            let place = place.as_str().unwrap();
+            assert!(
+                page.contains(&format!("| {name} | {place} |")),
+                "no figures of {name} on {place}"
+            );
+        }
     }
 }
