@@ -8,7 +8,6 @@
     reason = "tests panic to fail"
 )]
 
-mod accept;
 mod consume;
 mod consume_changes;
 mod faults;
