@@ -38,7 +38,7 @@ const RECORD_OVERHEAD_BYTES: usize = 320;
 
 /// How long brokers are taken to remember a producer until they have said it: an older stamp is looked for on the log. No
 /// cluster is set to less.
-const EXPIRY_UNTIL_KNOWN: Duration = Duration::from_secs(1);
+const EXPIRY_UNTIL_KNOWN: Duration = Duration::from_secs(6);
 
 /// Publishes an application's events. Cheap to clone; all clones are one.
 ///
