@@ -9,7 +9,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, SILENCE_MAX};
 use crate::error::Error;
 
 /// What has settings.
@@ -129,26 +129,24 @@ impl Cluster {
     }
 
     /// How long the brokers remember a producer that writes nothing (`producer.id.expiration.ms`); 24 h, Kafka's
-    /// default, when it cannot be read. The shortest of all brokers counts.
-    pub async fn producer_expiry(&self) -> Duration {
-        const DEFAULT: Duration = Duration::from_secs(24 * 3600);
+    /// default, where it may not be read. The shortest of all brokers that answer counts; `None` when none can be asked now.
+    pub async fn producer_expiry(&self) -> Option<Duration> {
         let nodes: Vec<i32> = self.metadata().nodes.keys().copied().collect();
-        let mut shortest: Option<Duration> = None;
-        for node in nodes {
-            let name = "producer.id.expiration.ms";
-            let Ok(settings) = self.settings(&Resource::Broker(node), &[name]).await else {
-                continue;
-            };
-            let millis = settings
-                .into_iter()
-                .find(|setting| setting.name == name)
-                .and_then(|setting| setting.value?.parse().ok());
-            if let Some(millis) = millis {
-                let expiry = Duration::from_millis(millis);
-                shortest = Some(shortest.map_or(expiry, |shortest| shortest.min(expiry)));
-            }
-        }
-        shortest.unwrap_or(DEFAULT)
+        let asked = nodes.into_iter().map(|node| self.expiry_at(node));
+        let answered = futures_util::future::join_all(asked).await;
+        answered.into_iter().flatten().min()
+    }
+
+    async fn expiry_at(&self, node: i32) -> Option<Duration> {
+        const DEFAULT: Duration = Duration::from_hours(24);
+        let (broker, name) = (Resource::Broker(node), "producer.id.expiration.ms");
+        let asked = tokio::time::timeout(SILENCE_MAX, self.settings(&broker, &[name])).await;
+        let expiry = match asked.ok()? {
+            Ok(settings) => millis_of(settings, name),
+            Err(error) if error.is_outage() => return None,
+            Err(_) => None,
+        };
+        Some(expiry.unwrap_or(DEFAULT))
     }
 
     /// Largest batch that a topic takes (`max.message.bytes`), bytes.
@@ -164,4 +162,10 @@ impl Cluster {
             .and_then(|setting| setting.value?.parse().ok())
             .unwrap_or(DEFAULT))
     }
+}
+
+/// The setting `name` as a time.
+fn millis_of(settings: Vec<Setting>, name: &str) -> Option<Duration> {
+    let setting = settings.into_iter().find(|setting| setting.name == name)?;
+    setting.value?.parse().ok().map(Duration::from_millis)
 }

@@ -22,6 +22,7 @@ use crate::error::Error;
 pub use metadata::{Leader, Metadata, Node, Partition, Topic};
 pub(crate) use metadata::{address, read_topic};
 use pool::Pool;
+pub(crate) use refresh::SILENCE_MAX;
 
 /// A Kafka cluster. Cheap to clone; connections close when the last clone is gone.
 #[derive(Debug, Clone)]

@@ -55,7 +55,8 @@ async fn settings_are_read(bootstrap: &str) {
     assert!(settings[0].own && !settings[0].sensitive);
     let all = bench.cluster.settings(&topic, &[]).await.unwrap();
     assert!(all.iter().any(|setting| setting.name == "max.message.bytes"));
-    assert_eq!(bench.cluster.producer_expiry().await, Duration::from_hours(24));
+    let expiry = bench.cluster.producer_expiry().await;
+    assert_eq!(expiry, Some(Duration::from_hours(24)));
     let missing = Resource::Topic(name("missing"));
     assert!(
         bench

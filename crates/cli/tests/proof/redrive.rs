@@ -235,11 +235,7 @@ fn judge(letters: &HashMap<Vec<u8>, Vec<String>>, events: &BTreeMap<i32, Vec<See
         .flatten()
         .filter(|(_, _, marked, _)| *marked)
         .count();
-    // A run that starts again trusts its stamps for a few seconds only, until the broker says for how long it may: on a slow
-    // machine one is sent marked then. It may not be there twice.
-    if marked > 0 {
-        eprintln!("{marked} are marked as possible doubles");
-    }
+    ensure!(marked == 0, "{marked} are marked without a reason (once)");
     let events = order_per_key(events);
     for (key, expected) in letters {
         let found = events.get(key).map(Vec::as_slice).unwrap_or_default();

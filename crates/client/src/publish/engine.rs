@@ -40,6 +40,8 @@ use super::turns::Turns;
 use crate::config::NewTopics;
 use crate::failpoint::{Point, pass};
 
+/// Wait before the cluster is asked again how long it remembers producers.
+const EXPIRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Longest time to go on after the publisher was dropped without being closed.
 const DROPPED_LIMIT: Duration = Duration::from_secs(10);
 
@@ -80,6 +82,8 @@ pub(super) struct Engine {
     pub(super) cluster: Cluster,
     pub(super) store: Arc<dyn Standby>,
     pub(super) settings: Settings,
+    /// The cluster has said how long it remembers producers.
+    pub(super) is_expiry_known: bool,
     pub(super) new_topics: Option<NewTopics>,
     pub(super) letters: TopicName,
     pub(super) application: String,
@@ -123,6 +127,7 @@ impl Engine {
             cluster: parts.cluster,
             store: parts.store,
             settings: parts.settings,
+            is_expiry_known: false,
             new_topics: parts.new_topics,
             letters: parts.letters,
             application: parts.application,
@@ -225,11 +230,15 @@ impl Engine {
 
     fn metadata_changed(&mut self) {
         self.metadata = self.changes.borrow_and_update().clone();
+        self.tell_leaders();
+        self.adopt_partitions();
+    }
+
+    fn tell_leaders(&mut self) {
         let ids: Vec<u32> = self.lines.keys().copied().collect();
         for id in ids {
             self.tell_leader(id);
         }
-        self.adopt_partitions();
     }
 
     fn command(&mut self, command: Option<Command>) {
@@ -298,21 +307,24 @@ impl Engine {
     fn ask_expiry(&mut self) {
         let cluster = self.cluster.clone();
         self.work.push(Box::pin(async move {
-            while cluster.metadata().nodes.is_empty() {
-                if cluster.refresh().await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+            loop {
+                let is_known = !cluster.metadata().nodes.is_empty() || cluster.refresh().await.is_ok();
+                if is_known && let Some(expiry) = cluster.producer_expiry().await {
+                    return Done::Expiry(expiry);
                 }
+                tokio::time::sleep(EXPIRY_AGAIN_AFTER).await;
             }
-            Done::Expiry(cluster.producer_expiry().await)
         }));
     }
 
-    /// What was trusted for a moment before is trusted for as long as this cluster remembers.
+    /// Stamps are trusted for as long as this cluster remembers, and lines may send.
     fn expiry_known(&mut self, expiry: Duration) {
         self.settings.producer_expiry = expiry;
+        self.is_expiry_known = true;
         for line in self.lines.values_mut() {
             line.machine.set_producer_expiry(expiry);
         }
+        self.tell_leaders();
     }
 
     /// What the machines said to callers.

@@ -36,10 +36,6 @@ const LETTER_CONTENT_TYPE: &str = "application/json";
 /// What a record is taken to need beside its key and value, its headers included.
 const RECORD_OVERHEAD_BYTES: usize = 320;
 
-/// How long brokers are taken to remember a producer until they have said it: an older stamp is looked for on the log. No
-/// cluster is set to less.
-const EXPIRY_UNTIL_KNOWN: Duration = Duration::from_secs(6);
-
 /// Publishes an application's events. Cheap to clone; all clones are one.
 ///
 /// One per process and directory. [`Publisher::close`] it before the process ends.
@@ -135,7 +131,6 @@ impl Publisher {
             store: store.clone(),
             settings: Settings {
                 out_after: config.out_after,
-                producer_expiry: EXPIRY_UNTIL_KNOWN,
                 ..Settings::default()
             },
             new_topics: config.new_topics,

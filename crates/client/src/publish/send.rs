@@ -154,6 +154,10 @@ impl Engine {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
+        // Nothing is sent before it is known for how long a stamp decides whether it has landed.
+        if !self.is_expiry_known {
+            return;
+        }
         let leader = self.metadata.leader(&line.partition);
         let topic_id = topic_id(&self.metadata, &line.partition);
         if line.leader == leader && line.topic_id == topic_id {
