@@ -7,11 +7,13 @@ mod connect;
 mod decode;
 mod demo;
 mod exit;
+mod hosted_registry;
 mod output;
 mod record_line;
 mod registry;
 mod sdk;
 mod standby;
+mod topic_reader;
 mod verify;
 
 use std::process::ExitCode;

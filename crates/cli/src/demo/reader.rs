@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use anyhow::{Context as _, Result, anyhow};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::batch::RecordView;
-use evenkeel_broker::fetch::{At, Piece, Until};
 use evenkeel_event::{TopicName, TopicPartition, headers};
 
 use super::orders::Invoice;
 use super::reconcile::Seen;
 use crate::decode::Decoder;
 use crate::registry::Registry;
+use crate::topic_reader;
 
 /// Every event on `topic`, partition after partition, in the order of each.
 pub(super) async fn events(cluster: &Cluster, topic: &TopicName, registry: Registry) -> Result<Vec<Seen>> {
@@ -65,20 +65,7 @@ async fn read(
 ) -> Result<()> {
     for partition in &cluster.topic_anew(topic).await?.partitions {
         let place = TopicPartition::new(topic.clone(), partition.index);
-        let mut range = cluster.read(place.clone(), At::Earliest, Until::End).await?;
-        while let Some(piece) = range
-            .next()
-            .await
-            .with_context(|| format!("{place} cannot be read"))?
-        {
-            if let Piece::Unreadable(unreadable) = &piece {
-                return Err(anyhow!(
-                    "{place} has a batch that cannot be read: {}",
-                    unreadable.reason
-                ));
-            }
-            piece.records().try_for_each(|record| take(&record))?;
-        }
+        topic_reader::read(cluster, &place, &mut take).await?;
     }
     Ok(())
 }

@@ -13,10 +13,9 @@ use evenkeel_event::clock::SystemClock;
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_server::domains::Domains;
 use evenkeel_server::platform::Topics;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::commands::broker;
+use crate::hosted_registry::HostedRegistry;
 use crate::registry::Registry;
 
 /// Longest wait for the cluster to answer.
@@ -39,7 +38,7 @@ pub(super) struct Stage {
     pub(super) internal: Topics,
     /// Where the registry listens.
     pub(super) registry_url: String,
-    stop: CancellationToken,
+    registry: HostedRegistry,
     power: Power,
 }
 
@@ -98,7 +97,8 @@ impl Stage {
         let clock = Arc::new(SystemClock::default());
         let domains = evenkeel_server::platform::domains(&direct, &internal, clock).await?;
         domains.loaded().await;
-        let (registry_url, stop) = serve_registry(&direct, &internal, &domains).await?;
+        let config = evenkeel_server::registry::Config::default();
+        let registry = HostedRegistry::serve(&direct, &internal, Arc::clone(&domains), config).await?;
         Ok(Self {
             topic: TopicName::new(&format!("{prefix}orders"))?,
             application: format!("{prefix}shop"),
@@ -107,8 +107,8 @@ impl Stage {
             direct,
             domains,
             internal,
-            registry_url,
-            stop,
+            registry_url: registry.url(),
+            registry,
             power,
         })
     }
@@ -165,7 +165,7 @@ impl Stage {
 
     /// Stops what the demo started; a Kafka of the user's keeps all topics.
     pub(super) async fn strike(self) -> Result<()> {
-        self.stop.cancel();
+        self.registry.stop();
         if let Power::Embedded {
             broker: Some(broker), ..
         } = self.power
@@ -174,33 +174,6 @@ impl Stage {
         }
         Ok(())
     }
-}
-
-async fn serve_registry(
-    cluster: &Cluster,
-    topics: &Topics,
-    domains: &Arc<Domains>,
-) -> Result<(String, CancellationToken)> {
-    let clock = Arc::new(SystemClock::default());
-    let config = evenkeel_server::registry::Config::default();
-    let registry =
-        evenkeel_server::platform::registry(cluster, topics, Arc::clone(domains), clock, config).await?;
-    registry.loaded().await;
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("no port for the registry")?;
-    let url = format!(
-        "http://{}",
-        listener.local_addr().context("no port for the registry")?
-    );
-    let stop = CancellationToken::new();
-    let stopped = stop.clone().cancelled_owned();
-    tokio::spawn(async move {
-        if let Err(error) = evenkeel_server::registry::serve(listener, registry, stopped).await {
-            tracing::error!(%error, "the registry ended");
-        }
-    });
-    Ok((url, stop))
 }
 
 /// Topics of a run on somebody's cluster bear its name, so that two runs do not meet.

@@ -26,8 +26,6 @@ pub(super) struct Feed {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Ends it early.
     pub(super) stop: CancellationToken,
-    /// The first number that was not handed over.
-    pub(super) next: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Feed {
@@ -43,7 +41,6 @@ impl Feed {
             }
             let due = due(begun.elapsed(), self.rate);
             next = self.hand_over(next, due).await?;
-            self.next.store(next, std::sync::atomic::Ordering::Relaxed);
         }
         Ok(())
     }

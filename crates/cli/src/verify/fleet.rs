@@ -258,15 +258,15 @@ impl Keeper {
     }
 
     fn heard(&mut self, line: &str) -> Result<()> {
-        let mut words = line.splitn(4, ' ');
-        let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
         if let Some(rest) = line.strip_prefix("# ") {
             let mut numbers = rest.split(' ').filter_map(|word| word.parse::<u64>().ok());
             let (events, bytes) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
             lock(&self.ledger).parked(self.number, events, bytes);
             return Ok(());
         }
-        let event = number().with_context(|| format!("a publisher said \"{line}\""))?;
+        let mut words = line.splitn(4, ' ');
+        let event = words.next().and_then(|word| word.parse().ok());
+        let event = event.with_context(|| format!("a publisher said \"{line}\""))?;
         let fate = match words.next() {
             Some("P") => Fate::Published,
             Some("K") => Fate::Parked,

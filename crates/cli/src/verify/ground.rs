@@ -16,14 +16,13 @@ use evenkeel_event::clock::SystemClock;
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_server::platform::Topics;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::Child;
-use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
 use super::event::SCHEMA;
 use super::process;
 use super::scenario::{Doing, Nodes, Workload};
+use crate::hosted_registry::HostedRegistry;
 use crate::registry::Registry;
 
 /// Longest wait for a broker or a topic.
@@ -61,13 +60,6 @@ struct Embedded {
     directory: PathBuf,
     address: SocketAddr,
     child: Child,
-}
-
-/// The registry of a run, in this process.
-struct HostedRegistry {
-    served: Arc<evenkeel_server::registry::Registry>,
-    address: SocketAddr,
-    stop: CancellationToken,
 }
 
 /// Where a run is to stand.
@@ -130,11 +122,18 @@ impl Ground {
             given => given,
         };
         let internal = Topics::with_prefix(&site.prefix, -1)?;
-        let registry = HostedRegistry::serve(&direct, &internal).await?;
+        let clock = Arc::new(SystemClock::default());
+        let domains = evenkeel_server::platform::domains(&direct, &internal, clock).await?;
+        // Publishers of a run need no names.
+        let config = evenkeel_server::registry::Config {
+            dev: true,
+            ..evenkeel_server::registry::Config::default()
+        };
+        let registry = HostedRegistry::serve(&direct, &internal, domains, config).await?;
         let ground = Self {
             topic: TopicName::new(&format!("{}events", site.prefix))?,
             replication,
-            registry_url: format!("http://{}", registry.address),
+            registry_url: registry.url(),
             direct,
             brokers,
             proxy,
@@ -231,21 +230,11 @@ impl Ground {
                 self.direct.delete_topic(&self.topic).await?;
                 self.create_topic().await?;
             }
-            Doing::AnswerWith(_)
-            | Doing::TakeLeader(_)
-            | Doing::TakeReplicas
-            | Doing::ForgetProducers
-            | Doing::FillBrokersDisk
-            | Doing::SlowBrokersDisk(_)
-            | Doing::MendBroker => self.break_within(what).await?,
             Doing::StopRegistry => self.registry.stop(),
             Doing::StartRegistry => self.registry.start().await?,
-            Doing::KillPublishers
-            | Doing::PausePublishers
-            | Doing::ResumePublishers
-            | Doing::FillDisk
-            | Doing::FreeDisk
-            | Doing::Nothing => {}
+            within if within.is_within() => self.break_within(within).await?,
+            // The rest is done to publishers, or is nothing.
+            _ => {}
         }
         Ok(())
     }
@@ -435,50 +424,5 @@ impl Embedded {
     async fn signal(&self, name: &str) -> Result<()> {
         let pid = self.child.id().context("the embedded broker is not running")?;
         process::signal(pid, name).await
-    }
-}
-
-impl HostedRegistry {
-    async fn serve(cluster: &Cluster, topics: &Topics) -> Result<Self> {
-        let clock = Arc::new(SystemClock::default());
-        let domains = evenkeel_server::platform::domains(cluster, topics, clock.clone()).await?;
-        let config = evenkeel_server::registry::Config {
-            dev: true,
-            ..evenkeel_server::registry::Config::default()
-        };
-        let served = evenkeel_server::platform::registry(cluster, topics, domains, clock, config).await?;
-        served.loaded().await;
-        let mut hosted = Self {
-            served,
-            address: ([127, 0, 0, 1], 0).into(),
-            stop: CancellationToken::new(),
-        };
-        hosted.start().await?;
-        Ok(hosted)
-    }
-
-    async fn start(&mut self) -> Result<()> {
-        let listener = TcpListener::bind(self.address)
-            .await
-            .context("no port for the registry")?;
-        self.address = listener.local_addr().context("no port for the registry")?;
-        self.stop = CancellationToken::new();
-        let (served, stopped) = (Arc::clone(&self.served), self.stop.clone().cancelled_owned());
-        tokio::spawn(async move {
-            if let Err(error) = evenkeel_server::registry::serve(listener, served, stopped).await {
-                tracing::error!(%error, "the registry ended");
-            }
-        });
-        Ok(())
-    }
-
-    fn stop(&self) {
-        self.stop.cancel();
-    }
-}
-
-impl Drop for HostedRegistry {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::batch::RecordView;
-use evenkeel_broker::fetch::{At, Piece, Until};
 use evenkeel_event::{TopicName, TopicPartition, headers};
 use evenkeel_flow::inbox::Inbox;
 use serde::Serialize;
 
 use super::event::Recipe;
 use super::ledger::{Fate, Ledger};
+use crate::topic_reader;
 
 /// What a consumer's inbox remembers by default, events of a partition.
 const INBOX_WINDOW: usize = 10_000;
@@ -80,8 +80,9 @@ impl<'run> Judge<'run> {
         for partition in &found.partitions {
             let mut course = Course::default();
             let place = TopicPartition::new(topic.clone(), partition.index);
-            read(cluster, place, |record| {
-                self.record(&Seen::of(record), &mut course)
+            topic_reader::read(cluster, &place, |record| {
+                self.record(&Seen::of(record), &mut course);
+                Ok(())
             })
             .await?;
         }
@@ -90,8 +91,9 @@ impl<'run> Judge<'run> {
             Ok(found) => {
                 for partition in &found.partitions {
                     let place = TopicPartition::new(letters.clone(), partition.index);
-                    read(cluster, place, |record| {
-                        self.letter(&Seen::of(record), &mut lettered)
+                    topic_reader::read(cluster, &place, |record| {
+                        self.letter(&Seen::of(record), &mut lettered);
+                        Ok(())
                     })
                     .await?;
                 }
@@ -190,7 +192,7 @@ impl<'run> Judge<'run> {
     /// Compares what was seen with what publishers were told.
     fn compare(&mut self, lettered: &[bool]) {
         let ledger = self.ledger;
-        for ((number, fate, _), is_lettered) in ledger.events().zip(lettered) {
+        for ((number, fate), is_lettered) in ledger.fates().zip(lettered) {
             let is_there = self.count(number) > 0;
             match fate {
                 // What was parked can turn out to be too large, or otherwise wrong, when it is sent.
@@ -210,7 +212,7 @@ impl<'run> Judge<'run> {
     }
 
     fn missing(&mut self, number: u64, fate: Fate) {
-        let is_excused = self.broker_may_lose || number < self.ledger.excused_below;
+        let is_excused = self.broker_may_lose || self.ledger.is_excused(number);
         if fate == Fate::Published && is_excused {
             self.findings.lost_by_broker += 1;
             return;
@@ -287,24 +289,6 @@ impl Findings {
         let broken = counted.iter().filter(|(count, _)| *count > 0);
         broken.map(|(count, what)| format!("{count} {what}")).collect()
     }
-}
-
-async fn read(cluster: &Cluster, place: TopicPartition, mut take: impl FnMut(&RecordView<'_>)) -> Result<()> {
-    let mut range = cluster.read(place.clone(), At::Earliest, Until::End).await?;
-    while let Some(piece) = range
-        .next()
-        .await
-        .with_context(|| format!("{place} cannot be read"))?
-    {
-        if let Piece::Unreadable(unreadable) = &piece {
-            return Err(anyhow!(
-                "{place} has a batch that cannot be read: {}",
-                unreadable.reason
-            ));
-        }
-        piece.records().for_each(|record| take(&record));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

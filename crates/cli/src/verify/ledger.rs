@@ -48,7 +48,7 @@ pub(super) struct Ledger {
     /// Those at a point of an event's path, by its name.
     pub(super) kills_at: BTreeMap<String, u64>,
     /// Events below this number that were published may be gone with their topic.
-    pub(super) excused_below: u64,
+    excused_below: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -218,17 +218,24 @@ impl Ledger {
         self.events.iter().filter(|entry| entry.handed_over > 1).count() as u64
     }
 
-    /// Number, fate, and how often it was handed over, of every event.
-    pub(super) fn events(&self) -> impl Iterator<Item = (u64, Fate, u8)> {
-        self.events
-            .iter()
-            .zip(0..)
-            .map(|(entry, number)| (number, entry.fate, entry.handed_over))
+    /// Number and fate of every event.
+    pub(super) fn fates(&self) -> impl Iterator<Item = (u64, Fate)> {
+        (0..).zip(self.events.iter().map(|entry| entry.fate))
     }
 
     pub(super) fn times_handed_over(&self, number: u64) -> u8 {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         self.events.get(place).map_or(0, |entry| entry.handed_over)
+    }
+
+    /// What was handed over so far, and published, may be gone with its topic.
+    pub(super) fn excuse(&mut self) {
+        self.excused_below = self.handed_over();
+    }
+
+    /// True when the event, if it was published, may be gone with its topic.
+    pub(super) const fn is_excused(&self, number: u64) -> bool {
+        number < self.excused_below
     }
 
     pub(super) const fn parked_max(&self) -> u64 {

@@ -1,6 +1,5 @@
 //! One run: events are fed, things are broken at their times, and in the end all is judged.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,6 @@ struct Stage {
     ground: Ground,
     fleet: Fleet,
     ledger: Arc<Mutex<Ledger>>,
-    next: Arc<AtomicU64>,
 }
 
 /// Plays the scenario and reports it.
@@ -72,7 +70,6 @@ pub(super) async fn play(scenario: &Scenario, place: Place, seed: u64, site: Sit
         ground,
         fleet,
         ledger,
-        next: Arc::default(),
     };
     let played = stage.play(scenario, seed, recipe).await;
     let mended = stage.ground.mend().await;
@@ -162,18 +159,11 @@ impl Stage {
             lasts,
             ledger: Arc::clone(&self.ledger),
             stop: stop.clone(),
-            next: Arc::clone(&self.next),
         };
         let teller = Teller::start(Arc::clone(&self.ledger), self.fleet.orders().clone());
         let feed = tokio::spawn(feed.run());
         let orders = self.fleet.orders().clone();
-        let timeline = timeline(
-            &mut self.ground,
-            &orders,
-            &self.ledger,
-            &self.next,
-            schedule(scenario, seed),
-        );
+        let timeline = timeline(&mut self.ground, &orders, &self.ledger, schedule(scenario, seed));
         let played = tokio::select! {
             played = async { timeline.await?; feed.await.context("the feed stopped early")? } => played,
             ended = self.fleet.ended() => Err(ended),
@@ -238,7 +228,6 @@ async fn timeline(
     ground: &mut Ground,
     orders: &Orders,
     ledger: &Mutex<Ledger>,
-    next: &AtomicU64,
     schedule: Vec<(Duration, Due)>,
 ) -> Result<()> {
     let begun = tokio::time::Instant::now();
@@ -256,7 +245,7 @@ async fn timeline(
                     .await
                     .with_context(|| format!("{what:?} failed"))?;
                 if what == Doing::RecreateTopic {
-                    lock(ledger).excused_below = next.load(Ordering::Relaxed);
+                    lock(ledger).excuse();
                 }
                 if let Some(phase) = phase.filter(|phase| *phase != Phase::During) {
                     lock(ledger).enter(phase);

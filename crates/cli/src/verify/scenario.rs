@@ -196,6 +196,22 @@ pub(super) enum Doing {
     Nothing,
 }
 
+impl Doing {
+    /// True when it is done to the embedded broker from within.
+    pub(super) const fn is_within(&self) -> bool {
+        matches!(
+            self,
+            Self::AnswerWith(_)
+                | Self::TakeLeader(_)
+                | Self::TakeReplicas
+                | Self::ForgetProducers
+                | Self::FillBrokersDisk
+                | Self::SlowBrokersDisk(_)
+                | Self::MendBroker
+        )
+    }
+}
+
 /// Nodes of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -277,18 +293,7 @@ impl Scenario {
 
     /// True when it breaks the embedded broker from within.
     pub(super) fn breaks_within(&self) -> bool {
-        let is_within = |act: &Act| {
-            matches!(
-                act.what,
-                Doing::AnswerWith(_)
-                    | Doing::TakeLeader(_)
-                    | Doing::TakeReplicas
-                    | Doing::ForgetProducers
-                    | Doing::FillBrokersDisk
-                    | Doing::SlowBrokersDisk(_)
-            )
-        };
-        self.workload.producer_expiry > 0.0 || self.acts.iter().any(is_within)
+        self.workload.producer_expiry > 0.0 || self.acts.iter().any(|act| act.what.is_within())
     }
 
     /// True when it does something to nodes of the cluster.
