@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use crate::platform::{Platform, command, run, until};
-
-const SCHEMA: &str = r#"{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}"#;
+use crate::standby::SCHEMA;
 
 #[test]
 fn a_second_start_finds_everything_and_sends_on_what_was_parked() {
@@ -51,17 +50,7 @@ fn a_second_start_finds_everything_and_sends_on_what_was_parked() {
         "{metrics}"
     );
     platform.run(&["standby", "drain"]).with(0);
-    let tail = [
-        "tail",
-        "orders",
-        "--from",
-        "beginning",
-        "--to",
-        "end",
-        "-o",
-        "json",
-    ];
-    let values: Vec<_> = platform.run(&tail).with(0).lines();
+    let values: Vec<_> = platform.tail("orders");
     let values: Vec<_> = values.iter().map(|line| line["value"].clone()).collect();
     assert_eq!(values, [json!({"n": 1}), json!({"n": 2})]);
     platform.stop();

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::platform::Platform;
-
-const SCHEMA: &str = r#"{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}"#;
+use crate::platform::{Platform, signal, tail_of, until};
+use crate::standby::SCHEMA;
 
 #[test]
 fn what_lies_on_the_topic_has_its_receipt() {
@@ -29,25 +28,8 @@ fn what_lies_on_the_topic_has_its_receipt() {
         .unwrap();
     }
     // More lines may come: only the signal ends it.
-    let tail = [
-        "tail",
-        "orders",
-        "--from",
-        "beginning",
-        "--to",
-        "end",
-        "-o",
-        "json",
-    ];
-    crate::platform::until(|| platform.run(&tail).code == 0);
-    let id = publish.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    until(|| platform.run(&tail_of("orders")).code == 0);
+    signal(&publish, "INT");
     let output = publish.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -59,7 +41,10 @@ fn what_lies_on_the_topic_has_its_receipt() {
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].to_string())
             .collect()
     };
-    assert_eq!(ids(&receipts), ids(&platform.run(&tail).with(0).stdout));
+    assert_eq!(
+        ids(&receipts),
+        ids(&platform.run(&tail_of("orders")).with(0).stdout)
+    );
 }
 
 #[test]
@@ -80,14 +65,7 @@ fn a_demo_that_is_stopped_leaves_nothing_behind() {
         assert!(said.read_line(&mut line).unwrap() > 0, "it ended: {line}");
     }
     assert!(std::fs::read_dir(&temporary).unwrap().next().is_some());
-    let id = demo.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    signal(&demo, "INT");
     std::io::copy(&mut said, &mut std::io::sink()).unwrap();
     assert_eq!(demo.wait().unwrap().code(), Some(1));
     assert!(std::fs::read_dir(&temporary).unwrap().next().is_none());

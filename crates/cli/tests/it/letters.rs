@@ -111,16 +111,6 @@ fn redrive(platform: &Platform, id: &str) {
 
 /// Ids of the events on the topic.
 fn on_topic(platform: &Platform) -> Vec<serde_json::Value> {
-    let tail = [
-        "tail",
-        "orders",
-        "--from",
-        "beginning",
-        "--to",
-        "end",
-        "-o",
-        "json",
-    ];
-    let lines = platform.run(&tail).with(0).lines();
+    let lines = platform.tail("orders");
     lines.iter().map(|line| line["id"].clone()).collect()
 }

@@ -83,14 +83,7 @@ impl Beside {
 
     /// Asks it to stop, as an operator does, and waits for its end.
     pub(crate) fn terminate(&mut self) -> i32 {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&self.child, "TERM");
         self.child.wait().unwrap().code().unwrap()
     }
 }
@@ -100,6 +93,18 @@ impl Drop for Beside {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The command that prints what lies on a topic.
+pub(crate) const fn tail_of(topic: &str) -> [&str; 8] {
+    ["tail", topic, "--from", "beginning", "--to", "end", "-o", "json"]
+}
+
+/// Sends a signal by its name without SIG.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let mut kill = Command::new("kill");
+    assert!(kill.args([&format!("-{name}"), &id]).status().unwrap().success());
 }
 
 impl Platform {
@@ -178,14 +183,7 @@ impl Platform {
     /// Asks it to stop, as an operator does, and waits for its end.
     pub(crate) fn stop(&mut self) {
         let (mut child, _stdout) = self.process.take().unwrap();
-        let id = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&child, "TERM");
         let status = child.wait().unwrap();
         let log = std::fs::read_to_string(self.path().join("dev.log")).unwrap();
         assert!(status.success(), "{status}: {log}");
@@ -242,6 +240,11 @@ impl Platform {
                 .env("EVENKEEL_REGISTRY__DOMAIN", domain)
                 .env("EVENKEEL_REGISTRY__TOKEN", token);
         }
+    }
+
+    /// What lies on a topic, from its beginning to its present end.
+    pub(crate) fn tail(&self, topic: &str) -> Vec<Value> {
+        self.run(&tail_of(topic)).with(0).lines()
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {

@@ -29,8 +29,7 @@ pub(crate) fn lines(first: u32, count: u32) -> String {
 }
 
 pub(crate) fn on_topic(platform: &Platform, topic: &str) -> Vec<Value> {
-    let tail = ["tail", topic, "--from", "beginning", "--to", "end", "-o", "json"];
-    let lines = platform.run(&tail).with(0).lines();
+    let lines = platform.tail(topic);
     lines.iter().map(|line| line["value"]["n"].clone()).collect()
 }
 
@@ -199,8 +198,8 @@ fn an_export_goes_on_behind_its_cursor_and_can_be_published() {
     );
 }
 
-#[test]
-fn a_drain_keeps_its_rate_and_its_choice_and_tells_how_far_it_is() {
+/// A platform that is stopped, with `orders` events parked for one topic, and five for another.
+fn parked(orders: u32) -> Platform {
     let mut platform = platform();
     platform.run(&["topic", "create", "bills"]).with(0);
     platform
@@ -208,8 +207,16 @@ fn a_drain_keeps_its_rate_and_its_choice_and_tells_how_far_it_is() {
         .with(0);
     platform.run_with(&["publish", "bills"], lines(0, 1)).with(0);
     platform.stop();
-    platform.run_with(&["publish", "orders"], lines(1, 60)).with(0);
+    platform
+        .run_with(&["publish", "orders"], lines(1, orders))
+        .with(0);
     platform.run_with(&["publish", "bills"], lines(1, 5)).with(0);
+    platform
+}
+
+#[test]
+fn a_drain_keeps_its_rate_and_its_choice_and_tells_how_far_it_is() {
+    let platform = parked(60);
     let _broker = platform.begin_broker();
     let drain = [
         "standby", "drain", "--topic", "orders", "--rate", "20", "-o", "json",
@@ -243,15 +250,7 @@ fn a_drain_keeps_its_rate_and_its_choice_and_tells_how_far_it_is() {
 
 #[test]
 fn partitions_share_the_rate_of_a_drain() {
-    let mut platform = platform();
-    platform.run(&["topic", "create", "bills"]).with(0);
-    platform
-        .run_with(&["schema", "register", "bills-value", "--file", "-"], SCHEMA)
-        .with(0);
-    platform.run_with(&["publish", "bills"], lines(0, 1)).with(0);
-    platform.stop();
-    platform.run_with(&["publish", "orders"], lines(1, 300)).with(0);
-    platform.run_with(&["publish", "bills"], lines(1, 5)).with(0);
+    let platform = parked(300);
     let _broker = platform.begin_broker();
     let mut drain = platform.begin(&["standby", "drain", "--rate", "8"]);
     until(|| list(&platform).as_array().unwrap().len() == 1);
@@ -322,17 +321,7 @@ fn a_letter_that_its_topic_refuses_is_kept_aside_while_others_pass() {
         (json!("dead-lettered"), json!("published"))
     );
     let on_letters = |platform: &Platform| {
-        let tail = [
-            "tail",
-            letters,
-            "--from",
-            "beginning",
-            "--to",
-            "end",
-            "-o",
-            "json",
-        ];
-        let lines = platform.run(&tail).with(0).lines();
+        let lines = platform.tail(letters);
         lines.iter().map(|line| line["id"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(on_letters(&platform), [json!("small")]);

@@ -58,17 +58,7 @@ fn killed_at_any_point_it_leaves_every_event_once_and_in_order() {
     until(|| metrics(&admin).contains("evenkeel_standby_events{application=\"evenkeel-cli\"} 0\n"));
     assert_eq!(worker.terminate(), 0);
     // Nobody decodes them here: the registry is down.
-    let tail = [
-        "tail",
-        "orders",
-        "--from",
-        "beginning",
-        "--to",
-        "end",
-        "-o",
-        "json",
-    ];
-    let lines = platform.run(&tail).with(0).lines();
+    let lines = platform.tail("orders");
     let ids: Vec<&str> = lines.iter().map(|line| line["id"].as_str().unwrap()).collect();
     let expected: Vec<String> = (0..3_001).map(|n| n.to_string()).collect();
     assert_eq!(ids.len(), expected.len());

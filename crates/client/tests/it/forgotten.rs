@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use evenkeel::publish::Receipt;
-use evenkeel::{Config, EventType, Kafka, Publisher, Registry};
+use evenkeel::{Kafka, Publisher, Registry};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::admin::NewTopic;
 use evenkeel_embedded::proxy::{Api, Proxy};
@@ -15,7 +15,7 @@ use evenkeel_event::headers;
 use evenkeel_testkit::{Options, kafka_or_skip};
 
 use crate::kill::say;
-use crate::stage::{PARTITIONS, PATIENCE, Stage, event, order, orders, publish_all};
+use crate::stage::{PARTITIONS, PATIENCE, Stage, config, event, order, orders, publish_all};
 
 /// How long a partition may be silent before its events park: a slow machine is no fault.
 const OUT_AFTER: Duration = Duration::from_secs(3);
@@ -208,13 +208,9 @@ async fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
         return;
     };
-    let mut config = Config::new("orders-api", Kafka::at(std::env::var(BROKER).unwrap()), directory);
-    config.registry = Some(Registry::new(std::env::var(REGISTRY).unwrap()));
-    config.event_types = vec![EventType::new("order.placed", orders())];
-    config.new_topics = Some(evenkeel::NewTopics {
-        partitions: PARTITIONS,
-        replication: 1,
-    });
+    let broker = Kafka::at(std::env::var(BROKER).unwrap());
+    let registry = Registry::new(std::env::var(REGISTRY).unwrap());
+    let mut config = config(broker, directory, registry);
     config.out_after = OUT_AFTER;
     let publisher = Publisher::start(config).await.unwrap();
     for number in 0..3 {

@@ -6,12 +6,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use evenkeel::{Config, EventType, Kafka, NewTopics, Publisher, Registry};
+use evenkeel::{Kafka, Publisher, Registry};
 use evenkeel_event::headers;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::stage::{PARTITIONS, Stage, event, order, orders};
+use crate::stage::{Stage, config, event, order, orders};
 
 const DIRECTORY: &str = "PUBLISH_KILL_DIRECTORY";
 const BROKER: &str = "PUBLISH_KILL_BROKER";
@@ -29,13 +29,9 @@ async fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
         return;
     };
-    let mut config = Config::new("orders-api", Kafka::at(std::env::var(BROKER).unwrap()), directory);
-    config.registry = Some(Registry::new(std::env::var(REGISTRY).unwrap()));
-    config.event_types = vec![EventType::new("order.placed", orders())];
-    config.new_topics = Some(NewTopics {
-        partitions: PARTITIONS,
-        replication: 1,
-    });
+    let broker = Kafka::at(std::env::var(BROKER).unwrap());
+    let registry = Registry::new(std::env::var(REGISTRY).unwrap());
+    let config = config(broker, directory, registry);
     let publisher = Publisher::start(config).await.unwrap();
     let owned = std::env::var(OWNED).unwrap();
     let mut tasks = Vec::new();

@@ -49,6 +49,18 @@ pub(crate) struct Seen {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
+/// Settings of the application whose events all tests publish.
+pub(crate) fn config(kafka: Kafka, directory: impl Into<PathBuf>, registry: Registry) -> Config {
+    let mut config = Config::new("orders-api", kafka, directory);
+    config.registry = Some(registry);
+    config.event_types = vec![EventType::new("order.placed", orders())];
+    config.new_topics = Some(NewTopics {
+        partitions: PARTITIONS,
+        replication: 1,
+    });
+    config
+}
+
 impl Stage {
     /// With a broker that runs.
     pub(crate) async fn new() -> Self {
@@ -114,14 +126,7 @@ impl Stage {
             Some(proxy) => Kafka::at(proxy.bootstrap()),
             None => self.kafka(),
         };
-        let mut config = Config::new("orders-api", kafka, self.path("application"));
-        config.registry = Some(self.registry.clone());
-        config.event_types = vec![EventType::new("order.placed", orders())];
-        config.new_topics = Some(NewTopics {
-            partitions: PARTITIONS,
-            replication: 1,
-        });
-        config
+        config(kafka, self.path("application"), self.registry.clone())
     }
 
     pub(crate) async fn publisher(&self) -> Publisher {
