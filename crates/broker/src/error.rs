@@ -245,6 +245,16 @@ impl Error {
         }
     }
 
+    /// True when the broker was not reached with the request, which another one may be asked then.
+    pub(crate) const fn is_unwritten(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Disconnected { written: false, .. }
+                | Self::TimedOut { written: false, .. }
+        )
+    }
+
     /// What the failure of a produce request says about its batches.
     pub(crate) const fn trouble(&self) -> Trouble {
         match self {

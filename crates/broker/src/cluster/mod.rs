@@ -174,17 +174,6 @@ impl Cluster {
         self.inner.ask(request).await
     }
 
-    /// Asks the controller, or whom it lets stand in for it.
-    pub(crate) async fn ask_controller<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
-        if self.metadata().controller.is_none() {
-            self.refresh().await?;
-        }
-        match self.metadata().controller {
-            Some(node) => self.ask_node(node, request).await,
-            None => self.ask(request).await,
-        }
-    }
-
     /// Asks `node`, over the connection for short requests.
     pub(crate) async fn ask_node<R: Request>(&self, node: i32, request: &R) -> Result<R::Response, Error> {
         let connection = self.connection(&self.inner.shared, node).await?;

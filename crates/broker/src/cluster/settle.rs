@@ -1,6 +1,7 @@
 //! Tries again what a cluster refuses only while it sorts itself out.
 
 use evenkeel_event::backoff::Backoff;
+use kafka_protocol::protocol::Request;
 use tokio::time::Instant;
 
 use super::Cluster;
@@ -31,6 +32,30 @@ impl Cluster {
             }
             self.suspect();
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Asks the controller, or whom the cluster names in its place. One that nothing could be written to may have died
+    /// unnoticed: whom the cluster names next is asked, for the request time-out at the most.
+    pub(crate) async fn ask_controller<R: Request>(&self, request: &R) -> Result<R::Response, Error> {
+        let deadline = Instant::now() + self.request_timeout();
+        if self.metadata().controller.is_none() {
+            self.refresh().await?;
+        }
+        let mut failures = 0;
+        loop {
+            let outcome = match self.metadata().controller {
+                Some(node) => self.ask_node(node, request).await,
+                None => self.ask(request).await,
+            };
+            failures += 1;
+            let wait = Backoff::RECONNECT.wait(failures, rand::random());
+            match &outcome {
+                Err(error) if error.is_unwritten() && Instant::now() + wait < deadline => {}
+                _ => return outcome,
+            }
+            tokio::time::sleep(wait).await;
+            self.refresh().await?;
         }
     }
 }

@@ -161,6 +161,25 @@ async fn settings_are_changed_and_partitions_added(bootstrap: &str) {
     assert!(matches!(error, Error::Refused { code: 37, .. }), "{error}");
 }
 
+#[test]
+fn a_setting_is_changed_although_the_node_that_would_be_asked_has_died() {
+    let three = evenkeel_testkit::Options {
+        nodes: 3,
+        ..Default::default()
+    };
+    let Some(kafka) = evenkeel_testkit::kafka_or_skip(three) else {
+        return;
+    };
+    block_on(async {
+        let bench = Bench::new(kafka.bootstrap(), "headless").await;
+        let named = bench.cluster.metadata().controller.expect("a controller");
+        kafka.kill(u32::try_from(named).unwrap());
+        let changes = [("retention.ms", Some("54321"))];
+        let changed = bench.cluster.change_settings(&bench.topic, &changes).await;
+        assert_eq!(changed.map_err(|error| error.to_string()), Ok(()));
+    });
+}
+
 async fn offsets_of_a_group_are_deleted(bootstrap: &str) {
     let bench = Bench::with(bootstrap, "forgotten", 2, 1, &[]).await;
     let group = bench.topic.to_string();

@@ -8,8 +8,9 @@ use super::fetch::Fetcher;
 use super::open::{self, Access, storage};
 use crate::{Damage, Error, Piece, Place, PlaceStats, Stats};
 
-/// How often a look begins anew when files that it was about to read were drained and deleted.
-const ATTEMPTS: u32 = 5;
+/// How often a look begins anew when files that it was about to read were drained and deleted. Such an attempt ends at the
+/// first file that is gone, so many of them are cheap; who drains small files faster than another looks needs many.
+const ATTEMPTS: u32 = 1_000;
 
 /// What a standby store on disk held at the moment of the look.
 ///

@@ -1,7 +1,7 @@
 //! A process that appends, stamps and removes is killed with -9 at random moments (invariant **restartable**).
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -102,15 +102,20 @@ fn run_and_kill(directory: &Path, round: u64, lines: usize, said: &mut BTreeMap<
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-    for line in output.by_ref().take(lines) {
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    for line in output.by_ref().lines().take(lines) {
         note(&line.unwrap(), said);
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it said before it died, whole lines only: the last may be cut.
-    let rest: Vec<String> = output.map_while(Result::ok).collect();
-    for line in rest.iter().take(rest.len().saturating_sub(1)) {
+    // What it said before it died, whole lines only: the last may be cut. A whole one counts, or a removal that it
+    // announces would go unnoticed.
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    for line in rest
+        .split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+    {
         note(line, said);
     }
 }
