@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use evenkeel_testkit::{Kafka, Listener, Options, kafka_or_skip};
 
 /// Waits until nothing listens there any more.
-fn wait_until_closed(address: &str) {
+pub(crate) fn wait_until_closed(address: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(address).is_ok() {
         assert!(Instant::now() < deadline, "{address} still answers");

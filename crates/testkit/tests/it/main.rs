@@ -8,5 +8,6 @@
 )]
 
 mod architecture;
+mod dynamodb;
 mod kafka;
 mod tools;
