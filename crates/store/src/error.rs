@@ -78,6 +78,60 @@ pub enum Error {
         /// What the operating system said.
         source: Arc<std::io::Error>,
     },
+    /// The server of a shared store does not answer, or its answer was lost. An outage: try again.
+    #[error(
+        "{server} cannot be reached to {action}: {reason}; what is asked again is made once: see that the server runs and \
+         that this machine reaches it"
+    )]
+    Unreachable {
+        /// The server and what of it is used.
+        server: String,
+        /// What was to be done.
+        action: &'static str,
+        /// What went wrong.
+        reason: String,
+        /// True when the request was sent, so that the step may be made.
+        may_have_been_made: bool,
+    },
+    /// The server of a shared store takes no more at the moment. An outage: try again, later.
+    #[error("{server} is asked for too much to {action}: {reason}; ask less often, or give it more capacity")]
+    Throttled {
+        /// The server and what of it is used.
+        server: String,
+        /// What was to be done.
+        action: &'static str,
+        /// What the server said.
+        reason: String,
+        /// True when an earlier attempt's answer was lost, so that the step may be made.
+        may_have_been_made: bool,
+    },
+    /// The server of a shared store says no until somebody changes something.
+    #[error("{server} refused to {action}: {reason}; {remedy}")]
+    Refused {
+        /// The server and what of it is used.
+        server: String,
+        /// What was to be done.
+        action: &'static str,
+        /// What the server said.
+        reason: String,
+        /// What to do.
+        remedy: String,
+        /// True when an earlier attempt's answer was lost, so that the step may be made.
+        may_have_been_made: bool,
+    },
+    /// What the server keeps is not what this version writes. Nothing was written.
+    #[error(
+        "{server} holds {what} that cannot be read ({reason}): start a version that is at least as new as the one that wrote \
+         it; if it is, the bytes are damaged and must be restored"
+    )]
+    Foreign {
+        /// The server and what of it is used.
+        server: String,
+        /// What was read, with its topic where it has one.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An earlier failure left the state of the disk unknown: the store takes nothing more until it is opened again.
     #[error(
         "the standby store {directory} stopped after an error ({reason}): check its disk and start again"
@@ -100,7 +154,25 @@ impl Error {
     /// True when the step may have been made although it was not confirmed.
     #[must_use]
     pub const fn may_have_been_made(&self) -> bool {
-        matches!(self, Self::Storage { .. })
+        match self {
+            Self::Storage { .. } => true,
+            Self::Unreachable {
+                may_have_been_made, ..
+            }
+            | Self::Throttled {
+                may_have_been_made, ..
+            }
+            | Self::Refused {
+                may_have_been_made, ..
+            } => *may_have_been_made,
+            _ => false,
+        }
+    }
+
+    /// True when the same call may go well later without anybody's doing: the server is away or takes no more for now.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Throttled { .. })
     }
 
     /// The code that operators look up.

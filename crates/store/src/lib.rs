@@ -7,6 +7,7 @@ mod error;
 mod holds;
 mod memory;
 mod row;
+mod server;
 mod shared;
 mod standby;
 
@@ -16,5 +17,6 @@ pub use error::Error;
 pub use holds::{Hold, Holds, HoldsError, Scope};
 pub use memory::MemoryStandby;
 pub use row::{Kind, Piece, Row, StoredRow};
+pub use server::{Block, Change, Keeper, Kept};
 pub use shared::{AppendIn, Lane, Listed, SharedStandby};
 pub use standby::{AppendId, BoxFuture, Damage, Place, PlaceStats, Span, Standby, Stats};
