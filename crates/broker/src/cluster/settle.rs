@@ -8,8 +8,8 @@ use super::Cluster;
 use crate::error::Error;
 
 impl Cluster {
-    /// Makes `attempt` until it is not refused for a coordinator or controller that loads or moves, for the request
-    /// time-out at the most. Outages are told at once.
+    /// Makes `attempt` until it is not refused for a coordinator, a controller or a leader that loads or moves, for the
+    /// request time-out at the most. Outages are told at once.
     pub(crate) async fn settled<T, Attempt>(&self, mut attempt: impl FnMut() -> Attempt) -> Result<T, Error>
     where
         Attempt: Future<Output = Result<T, Error>>,
@@ -19,7 +19,7 @@ impl Cluster {
         loop {
             let outcome = attempt().await;
             let Err(Error::Refused {
-                code: 14 | 15 | 16 | 41,
+                code: 5 | 6 | 14 | 15 | 16 | 41 | 74 | 76 | 78,
                 ..
             }) = &outcome
             else {

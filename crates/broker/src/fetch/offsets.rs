@@ -45,6 +45,10 @@ impl Cluster {
     /// # Errors
     /// When the partition has no leader, or why it gave no answer.
     pub async fn offset(&self, partition: &TopicPartition, at: At) -> Result<Found, Error> {
+        self.settled(|| self.offset_once(partition, at)).await
+    }
+
+    async fn offset_once(&self, partition: &TopicPartition, at: At) -> Result<Found, Error> {
         let leader = self.leader(partition).await?;
         let (timestamp, isolation) = match at {
             At::Earliest => (-2, 0),

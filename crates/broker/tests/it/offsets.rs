@@ -3,10 +3,12 @@
 use evenkeel_broker::Error;
 use evenkeel_broker::batch::{Builder, Compression};
 use evenkeel_broker::fetch::{At, Until};
+use evenkeel_embedded::faults::{Fault, Requests};
+use evenkeel_embedded::proxy::Api;
 use evenkeel_event::clock::{Clock, SystemClock, Timestamp};
 use evenkeel_event::{Header, headers};
 
-use crate::brokers::{Bench, appended, on_every_broker};
+use crate::brokers::{Bench, appended, block_on, on_every_broker};
 
 on_every_broker! {
     offsets_are_found_by_time,
@@ -108,4 +110,25 @@ async fn the_end_of_an_epoch_is_told(bootstrap: &str) {
         .await
         .unwrap();
     assert_eq!(end, Some(2));
+}
+
+/// As a broker answers that has just learned, or not yet, that it leads a partition.
+#[test]
+fn an_offset_is_asked_for_again_while_the_leader_settles() {
+    block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = evenkeel_embedded::Config::new(directory.path());
+        config.listen = ([127, 0, 0, 1], 0).into();
+        let broker = evenkeel_embedded::start(config).await.unwrap();
+        let bench = Bench::new(&broker.address().to_string(), "settles").await;
+        write(&bench, &[0]).await;
+        for code in [6, 78] {
+            let twice = Requests::of(Api::LIST_OFFSETS).times(2);
+            let injected = broker.faults().inject(twice, Fault::Error(code));
+            let found = bench.cluster.offset(&bench.partition(0), At::Latest).await;
+            assert_eq!(found.unwrap().offset, Some(1));
+            assert_eq!(injected.met(), 2);
+        }
+        broker.stop().await.unwrap();
+    });
 }

@@ -24,11 +24,11 @@ pub(super) enum Done {
         append: u64,
         result: Result<u64, evenkeel_store::Error>,
     },
-    /// A step of a line in the store.
+    /// A step of a line in the store; `None` for a read that fails and must wait for its turn anew.
     Stored {
         line: u32,
         step: StoreStep,
-        input: Input<Batch>,
+        input: Option<Input<Batch>>,
     },
     /// Something that a line is told as it is.
     Told { line: u32, input: Input<Batch> },

@@ -25,6 +25,7 @@ mod store_step;
 mod ticket;
 mod topic;
 mod topic_line;
+mod torn;
 mod turns;
 
 pub use claim::is_wanted;

@@ -1,4 +1,5 @@
-//! A line's steps in the standby store: each is repeated until it succeeds, one after another.
+//! A line's steps in the standby store, one after another. Each is repeated until it succeeds; a read that fails does not
+//! hold up the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use evenkeel_store::{Error, Piece, Place, Row, Standby, StoredRow};
 use super::batch::{Batch, Gathering};
 use super::done::Done;
 use super::engine::Engine;
+use super::torn;
 use crate::failpoint::{Point, pass};
 
 /// Most bytes that are read at once.
@@ -67,36 +69,53 @@ impl Engine {
         }));
     }
 
-    pub(super) fn stored(&mut self, id: u32, step: &StoreStep, input: Input<Batch>) {
+    pub(super) fn stored(&mut self, id: u32, step: &StoreStep, input: Option<Input<Batch>>) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.steps.pop_front();
+        }
+        self.begin_step(id);
+        let Some(input) = input else {
+            self.read_again(id, step);
+            return;
+        };
         if let (StoreStep::Read { events_max, .. }, Input::Read { batches }) = (step, &input) {
             let read: i32 = batches.iter().map(|batch| batch.payload.count()).sum();
             self.has_read(*events_max, u32::try_from(read).unwrap_or(0));
         }
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.steps.pop_front();
-            if let Input::Removed { below } = input {
-                let from = line.drained_to.max(line.machine.parked().start);
-                self.shared.count_drained(below.saturating_sub(from));
-                line.drained_to = below;
-            }
+        if let Some(line) = self.lines.get_mut(&id)
+            && let Input::Removed { below } = input
+        {
+            let from = line.drained_to.max(line.machine.parked().start);
+            self.shared.count_drained(below.saturating_sub(from));
+            line.drained_to = below;
         }
-        self.begin_step(id);
         self.inbox.push_back((id, input));
+    }
+
+    /// A read that failed waits for another turn, behind the steps for what was read before it.
+    fn read_again(&mut self, id: u32, step: &StoreStep) {
+        if let StoreStep::Read { from, events_max } = *step {
+            self.has_read(events_max, 0);
+            self.order_read(id, from);
+        }
     }
 }
 
-/// Makes the step, however often it has to be tried.
-async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Input<Batch> {
+/// Makes the step, however often it has to be tried; `None` for a read that fails.
+async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Option<Input<Batch>> {
     let mut is_told = false;
     loop {
         let failure = match attempt(&*store, &place, &step).await {
-            Ok(input) => return input,
+            Ok(input) => return Some(input),
             Err(failure) => failure,
         };
         if !std::mem::replace(&mut is_told, true) {
             tracing::error!(topic = %place.topic, partition = ?place.partition, error = failure, "parked events cannot be sent on");
         }
         tokio::time::sleep(AGAIN_AFTER).await;
+        if let StoreStep::Read { .. } = step {
+            return None;
+        }
     }
 }
 
@@ -114,11 +133,26 @@ async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result
             Ok(Input::Removed { below: *below })
         }
         StoreStep::Read { from, events_max } => {
-            let piece = store.read(place, *from, READ_BYTES_MAX).await.map_err(said)?;
+            let piece = read_whole(store, place, *from).await.map_err(said)?;
+            if piece.rows.is_empty() && store.span(place).await.map_err(said)?.tail > *from {
+                return Err(unreadable(*from));
+            }
             let batches = read(piece, *from, u64::from(*events_max))?;
             Ok(Input::Read { batches })
         }
     }
+}
+
+/// What stands from the position `from` on. Where records of a stamped batch are lost, what is left of it is stored as
+/// undecided first.
+async fn read_whole(store: &dyn Standby, place: &Place, from: u64) -> Result<Piece, Error> {
+    let piece = store.read(place, from, READ_BYTES_MAX).await?;
+    let rests = torn::rests(&piece, from);
+    if rests.is_empty() {
+        return Ok(piece);
+    }
+    store.store_stamps(place, rests).await?;
+    store.read(place, from, READ_BYTES_MAX).await
 }
 
 /// The batches from the position `from` on, of at most `events_max` records: a stamped one as it was stamped, also when it
@@ -126,11 +160,6 @@ async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result
 fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, String> {
     let end = piece.rows.last().map_or(from, end_of);
     let wanted = end.min(from.saturating_add(events_max));
-    if piece.rows.first().is_some_and(|first| first.position > from) {
-        return Err(format!(
-            "the records from position {from} on cannot be read back: see the store's report of damage"
-        ));
-    }
     let mut stamps = piece
         .stamps
         .iter()
@@ -156,16 +185,26 @@ fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, 
         });
         at = until;
     }
+    // No batch at all would say that the lane ends here.
+    if batches.is_empty() && !piece.rows.is_empty() {
+        return Err(unreadable(from));
+    }
     Ok(batches)
 }
 
-/// Where a batch of unstamped records from `at` on ends, at the latest at `limit`: behind whole rows of about
-/// [`JOINED_BYTES`].
+fn unreadable(from: u64) -> String {
+    format!(
+        "the records from position {from} on cannot be read back: `evenkeel standby list` shows the damage"
+    )
+}
+
+/// Where a batch of unstamped records from `at` on ends, at the latest at `limit` and before a row that is missing: behind
+/// whole rows of about [`JOINED_BYTES`].
 fn unstamped_until(rows: &[StoredRow], at: u64, limit: u64) -> u64 {
     let (mut until, mut bytes) = (at, 0);
     for row in rows.iter().filter(|row| end_of(row) > at) {
         bytes += row.row.records.len();
-        if until > at && bytes > JOINED_BYTES {
+        if row.position > until || (until > at && bytes > JOINED_BYTES) {
             break;
         }
         until = end_of(row).min(limit);
@@ -215,7 +254,7 @@ mod tests {
     use evenkeel_broker::batch::{Builder, Compression};
     use evenkeel_event::{Header, TopicId, headers};
     use evenkeel_flow::Stamp;
-    use evenkeel_store::Kind;
+    use evenkeel_store::{AppendId, Config, DiskStandby, Kind};
 
     fn stored(position: u64, ids: &[&str]) -> StoredRow {
         let mut builder = Builder::new(1 << 20);
@@ -308,18 +347,77 @@ mod tests {
 
     #[test]
     fn reading_ends_before_a_gap_and_says_so_at_one() {
-        let rows = || vec![stored(4, &["a"]), stored(6, &["c"])];
-        assert_eq!(seen(rows(), vec![stamp(6, 1)], 4).first(), None);
-        assert!(
-            read(
-                Piece {
-                    rows: rows(),
-                    stamps: Vec::new()
-                },
-                3,
-                u64::MAX
-            )
-            .is_err()
+        let rows = || vec![stored(4, &["a"]), stored(5, &["b"]), stored(7, &["d"])];
+        let before = [batch(4, "ab", false)];
+        assert_eq!(seen(rows(), Vec::new(), 4), before);
+        assert_eq!(seen(rows(), vec![stamp(7, 1)], 4), before);
+        assert_eq!(
+            seen(rows(), vec![stamp(5, 1), stamp(7, 1)], 4),
+            [batch(4, "a", false), batch(5, "b", true)]
         );
+        for (from, stamps) in [(3, Vec::new()), (6, Vec::new()), (6, vec![stamp(6, 1)])] {
+            let rows = rows();
+            assert!(read(Piece { rows, stamps }, from, u64::MAX).is_err());
+        }
+    }
+
+    /// The store in `directory` with four records at the positions 0 to 3, of which the second cannot be read back.
+    async fn damaged(directory: &std::path::Path, at: &Place, stamps: Vec<StampedRange>) -> DiskStandby {
+        let config = Config::new(directory);
+        let store = DiskStandby::open(&config).unwrap();
+        for (number, id) in (0..).zip(["one", "two", "three", "four"]) {
+            let id_of_append = AppendId { process: 1, number };
+            let row = stored(0, &[id]).row;
+            store.append(at, id_of_append, vec![row]).await.unwrap();
+        }
+        store.store_stamps(at, stamps).await.unwrap();
+        drop(store);
+        let log = directory.join(format!("{:016}.log", 1));
+        let mut bytes = std::fs::read(&log).unwrap();
+        let found = bytes.windows(3).position(|window| window == b"two").unwrap();
+        bytes[found] ^= 1;
+        std::fs::write(&log, bytes).unwrap();
+        DiskStandby::open(&config).unwrap()
+    }
+
+    /// The batch of the first three may have landed: what is left of it is searched for, on both sides of what is lost.
+    #[tokio::test]
+    async fn a_stamped_batch_that_lost_a_record_is_left_undecided() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = Place {
+            topic: evenkeel_event::TopicName::new("orders").unwrap(),
+            partition: Some(0),
+        };
+        let store = damaged(directory.path(), &at, vec![stamp(0, 3)]).await;
+        let read = async |from| {
+            let step = StoreStep::Read { from, events_max: 9 };
+            attempt(&store, &at, &step).await
+        };
+        let undecided = |sequence| {
+            let mut stamping = stamp(0, 1).stamping;
+            stamping.stamp.base_sequence = sequence;
+            Some(stamping)
+        };
+        let seen = |input: Result<Input<Batch>, String>| match input {
+            Ok(Input::Read { batches }) => batches
+                .into_iter()
+                .map(|batch| {
+                    (
+                        batch.position,
+                        batch.payload.ids().unwrap().concat(),
+                        batch.stamping,
+                    )
+                })
+                .collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(seen(read(0).await), [(0, "one".to_owned(), undecided(0))]);
+        assert!(read(1).await.is_err(), "a lost record stops its lane");
+        let behind = [
+            (2, "three".to_owned(), undecided(2)),
+            (3, "four".to_owned(), None),
+        ];
+        assert_eq!(seen(read(2).await), behind);
+        assert_eq!(seen(read(4).await), [], "the end is no damage");
     }
 }

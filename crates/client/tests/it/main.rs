@@ -8,6 +8,7 @@
     reason = "tests panic to fail"
 )]
 
+mod accept;
 mod consume;
 mod consume_changes;
 mod faults;

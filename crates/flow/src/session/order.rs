@@ -1,11 +1,12 @@
 //! What a partition's session orders.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use evenkeel_event::clock::Timestamp;
 
-use crate::Stamping;
 use crate::answer::{Refusal, Trouble};
+use crate::{Stamp, Stamping};
 
 /// The caller's name for a published batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,4 +147,41 @@ pub struct StampedRange {
     pub position: u64,
     /// The stamp.
     pub stamping: Stamping,
+}
+
+impl StampedRange {
+    /// The positions that it covers.
+    #[must_use]
+    pub fn positions(&self) -> Range<u64> {
+        let count = u64::try_from(self.stamping.stamp.count).unwrap_or(0);
+        self.position..self.position.saturating_add(count)
+    }
+
+    /// What is left of it over `positions`, when records of its batch are lost: the same stamp, but so old that it decides
+    /// nothing. The batch may have landed, and cannot be sent again as it was: what is left of it must be searched for.
+    /// `None` when it covers none of them.
+    #[must_use]
+    pub fn undecided(&self, positions: &Range<u64>) -> Option<Self> {
+        let covered = self.positions();
+        let position = covered.start.max(positions.start);
+        let before = i32::try_from(position.checked_sub(covered.start)?).ok()?;
+        let count = i32::try_from(covered.end.min(positions.end).checked_sub(position)?).ok()?;
+        let of_all = self.stamping.stamp;
+        let skipped = Stamp {
+            count: before,
+            ..of_all
+        };
+        let stamp = Stamp {
+            base_sequence: skipped.next_sequence(),
+            count,
+            ..of_all
+        };
+        let at = Timestamp::from_millis(0);
+        let stamping = Stamping {
+            stamp,
+            at,
+            ..self.stamping
+        };
+        (count > 0).then_some(Self { position, stamping })
+    }
 }

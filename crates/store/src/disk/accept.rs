@@ -5,9 +5,7 @@
 
 use std::ops::Range;
 
-use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::session::StampedRange;
-use evenkeel_flow::{Stamp, Stamping};
 
 use super::DiskStandby;
 use crate::{Damage, Error, Place, Span, Standby as _};
@@ -77,7 +75,8 @@ impl DiskStandby {
         }
         let rests: Vec<StampedRange> = stamps
             .iter()
-            .filter_map(|stamp| rest_of(stamp, positions.end))
+            .filter(|stamp| stamp.position < positions.end)
+            .filter_map(|stamp| stamp.undecided(&(positions.end..u64::MAX)))
             .collect();
         if !rests.is_empty() {
             self.store_stamps(place, rests).await?;
@@ -108,28 +107,4 @@ impl DiskStandby {
         damages.retain(concerns);
         Ok(Some((Unreadable { positions, damages }, piece.stamps)))
     }
-}
-
-/// What a stamp that begins before `end` leaves behind it: the same, but so old that it decides nothing.
-fn rest_of(stamp: &StampedRange, end: u64) -> Option<StampedRange> {
-    let gone = end.checked_sub(stamp.position).filter(|gone| *gone > 0)?;
-    let gone = i32::try_from(gone).ok()?;
-    let of_all = stamp.stamping.stamp;
-    let count = of_all.count.checked_sub(gone).filter(|count| *count > 0)?;
-    let lost = Stamp {
-        count: gone,
-        ..of_all
-    };
-    Some(StampedRange {
-        position: end,
-        stamping: Stamping {
-            stamp: Stamp {
-                base_sequence: lost.next_sequence(),
-                count,
-                ..of_all
-            },
-            at: Timestamp::from_millis(0),
-            ..stamp.stamping
-        },
-    })
 }
