@@ -70,7 +70,7 @@ pub async fn start(config: Config) -> Result<Broker, Error> {
         address,
         cluster,
         topics,
-        groups: Coordinator::start(&config, &tasks, stopping.clone()),
+        groups: Coordinator::start(&config, (&offsets, jobs.clone()), &tasks, stopping.clone()),
         offsets,
         faults: Board::default(),
         disk,

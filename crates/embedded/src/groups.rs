@@ -2,6 +2,7 @@
 //! carries its answers to the connections that wait.
 
 pub(crate) mod coordinator;
+mod enrolled;
 pub(crate) mod machine;
 pub(crate) mod member;
 mod rebalance;

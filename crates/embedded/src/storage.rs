@@ -12,6 +12,7 @@ pub(crate) mod disk;
 mod index;
 mod journal;
 mod log;
+pub(crate) mod membership;
 pub(crate) mod offsets;
 pub(crate) mod partition;
 pub(crate) mod producers;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -18,7 +18,15 @@ use super::{
     machine::{Denied, Group, Join, Joined, Order, Speaker, State, Sync, Synced},
     member::{Member, Millis, Ticket},
 };
-use crate::{Config, storage::partition::held};
+use crate::{
+    Config,
+    storage::{
+        membership::Membership,
+        offsets::{Fact, Offsets},
+        partition::held,
+        writer::Job,
+    },
+};
 
 /// How long the timer sleeps when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
@@ -36,6 +44,7 @@ struct Shared {
     first_wait: Millis,
     groups_max: usize,
     members_max: usize,
+    jobs: mpsc::Sender<Job>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +52,13 @@ struct Table {
     groups: HashMap<String, Group>,
     waiting: HashMap<Ticket, Waiter>,
     tickets: Ticket,
+}
+
+/// What a group has decided.
+#[derive(Debug)]
+struct Outcome {
+    orders: Vec<Order>,
+    news: Option<Option<Membership>>,
 }
 
 #[derive(Debug)]
@@ -61,8 +77,13 @@ pub(crate) struct Described {
 }
 
 impl Coordinator {
-    /// Starts the timer.
-    pub(crate) fn start(config: &Config, tasks: &TaskTracker, stopping: CancellationToken) -> Self {
+    /// Goes on with the groups that were kept, and starts the timer.
+    pub(crate) fn start(
+        config: &Config,
+        (kept, jobs): (&Offsets, mpsc::Sender<Job>),
+        tasks: &TaskTracker,
+        stopping: CancellationToken,
+    ) -> Self {
         let shared = Arc::new(Shared {
             table: Mutex::default(),
             changed: Notify::new(),
@@ -70,7 +91,9 @@ impl Coordinator {
             first_wait: u64::try_from(config.group_initial_rebalance_delay.as_millis()).unwrap_or(u64::MAX),
             groups_max: usize::try_from(config.limits.groups).unwrap_or(usize::MAX),
             members_max: usize::try_from(config.limits.group_members).unwrap_or(usize::MAX),
+            jobs,
         });
+        shared.revive(kept);
         tasks.spawn(run_timer(Arc::clone(&shared), stopping));
         Self(shared)
     }
@@ -83,7 +106,7 @@ impl Coordinator {
         closed: &CancellationToken,
     ) -> Option<Result<Joined, Denied>> {
         let (answer, receiver) = oneshot::channel();
-        {
+        let decided = {
             let now = self.0.now();
             let mut table = held(&self.0.table);
             if let Err(error) = table.make_room(group, &self.0) {
@@ -94,8 +117,9 @@ impl Coordinator {
             }
             join.ticket = table.wait(Waiter::Join(answer));
             join.fresh = format!("{}-{}", join.client, Uuid::new_v4());
-            table.with(group, |group| group.join(now, join));
-        }
+            table.decide(group, |group| group.join(now, join))
+        };
+        self.0.keep_and_answer(group, decided).await;
         self.0.changed.notify_one();
         wait(receiver, closed).await
     }
@@ -108,22 +132,23 @@ impl Coordinator {
         closed: &CancellationToken,
     ) -> Option<Result<Synced, ResponseError>> {
         let (answer, receiver) = oneshot::channel();
-        {
+        let decided = {
             let now = self.0.now();
             let mut table = held(&self.0.table);
             if !table.groups.contains_key(group) {
                 return Some(Err(ResponseError::UnknownMemberId));
             }
             sync.ticket = table.wait(Waiter::Sync(answer));
-            table.with(group, |group| group.sync(now, sync));
-        }
+            table.decide(group, |group| group.sync(now, sync))
+        };
+        self.0.keep_and_answer(group, decided).await;
         self.0.changed.notify_one();
         wait(receiver, closed).await
     }
 
     pub(crate) fn heartbeat(&self, group: &str, speaker: Speaker<'_>) -> Result<(), ResponseError> {
         let now = self.0.now();
-        let known = held(&self.0.table).with(group, |group| group.heartbeat(now, speaker));
+        let known = self.0.with(group, |group| group.heartbeat(now, speaker));
         known.unwrap_or(Err(ResponseError::UnknownMemberId))
     }
 
@@ -134,7 +159,7 @@ impl Coordinator {
         instance: Option<&str>,
     ) -> Result<(), ResponseError> {
         let now = self.0.now();
-        let known = held(&self.0.table).with(group, |group| group.leave(now, member, instance));
+        let known = self.0.with(group, |group| group.leave(now, member, instance));
         self.0.changed.notify_one();
         known.unwrap_or(Err(ResponseError::UnknownMemberId))
     }
@@ -142,7 +167,7 @@ impl Coordinator {
     /// Whether a commit of offsets is taken. A group without members takes those of nobody's generation.
     pub(crate) fn check_commit(&self, group: &str, speaker: Speaker<'_>) -> Result<(), ResponseError> {
         let now = self.0.now();
-        let known = held(&self.0.table).with(group, |group| group.commit(now, speaker));
+        let known = self.0.with(group, |group| group.commit(now, speaker));
         known.unwrap_or(if speaker.generation < 0 {
             Ok(())
         } else {
@@ -194,6 +219,53 @@ impl Shared {
     fn now(&self) -> Millis {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+
+    fn revive(&self, kept: &Offsets) {
+        let now = self.now();
+        let mut table = held(&self.table);
+        for (name, membership) in kept.memberships() {
+            let mut group = Group::new(self.first_wait, self.members_max);
+            group.revive(now, membership);
+            table.groups.insert(name, group);
+        }
+    }
+
+    /// Lets the group decide, and hands out its answers; what is to be kept of it is kept meanwhile.
+    fn with<T>(&self, name: &str, decide: impl FnOnce(&mut Group) -> T) -> Option<T> {
+        let mut table = held(&self.table);
+        let mut decided = None;
+        let outcome = table.decide(name, |group| decided = Some(decide(group)))?;
+        self.keep(name, outcome.news);
+        table.hand_out(outcome.orders);
+        decided
+    }
+
+    /// Hands out the answers of a group when what is to be kept of it is durable. Where it cannot be kept, its members
+    /// will have to join anew after a restart: they lose nothing by that.
+    async fn keep_and_answer(&self, name: &str, decided: Option<Outcome>) {
+        let Some(Outcome { orders, news }) = decided else {
+            return;
+        };
+        if let Some(kept) = self.keep(name, news) {
+            drop(kept.await);
+        }
+        held(&self.table).hand_out(orders);
+    }
+
+    fn keep(
+        &self,
+        name: &str,
+        news: Option<Option<Membership>>,
+    ) -> Option<oneshot::Receiver<std::io::Result<()>>> {
+        let fact = Fact::Membership {
+            group: name.to_owned(),
+            membership: news?,
+        };
+        let (answer, kept) = oneshot::channel();
+        let facts = vec![fact];
+        self.jobs.send(Job::Commit { facts, answer }).ok()?;
+        Some(kept)
+    }
 }
 
 impl Table {
@@ -220,26 +292,21 @@ impl Table {
         Ok(())
     }
 
-    /// Lets the group decide, and hands out its answers.
-    fn with<T>(&mut self, group: &str, decide: impl FnOnce(&mut Group) -> T) -> Option<T> {
+    /// Lets the group decide.
+    fn decide(&mut self, group: &str, decide: impl FnOnce(&mut Group)) -> Option<Outcome> {
         let group = self.groups.get_mut(group)?;
-        let decided = decide(group);
-        let orders = group.take_orders();
-        self.hand_out(orders);
-        Some(decided)
+        decide(group);
+        Some(Outcome {
+            orders: group.take_orders(),
+            news: group.take_news(),
+        })
     }
 
-    fn tick(&mut self, now: Millis) {
-        let orders: Vec<Order> = self
-            .groups
-            .values_mut()
-            .filter(|group| group.next_deadline().is_some_and(|deadline| deadline <= now))
-            .flat_map(|group| {
-                group.tick(now);
-                group.take_orders()
-            })
-            .collect();
-        self.hand_out(orders);
+    /// The groups for which something is due.
+    fn due(&self, now: Millis) -> Vec<String> {
+        let is_due = |group: &Group| group.next_deadline().is_some_and(|deadline| deadline <= now);
+        let due = self.groups.iter().filter(|(_, group)| is_due(group));
+        due.map(|(name, _)| name.clone()).collect()
     }
 
     /// A waiter that is gone closed its connection; its session will end by itself.
@@ -275,7 +342,10 @@ async fn run_timer(shared: Arc<Shared>, stopping: CancellationToken) {
         tokio::select! {
             () = sleep_until(due) => {
                 let now = shared.now();
-                held(&shared.table).tick(now);
+                let due = held(&shared.table).due(now);
+                for group in due {
+                    shared.with(&group, |group| group.tick(now));
+                }
             }
             () = shared.changed.notified() => {}
             () = stopping.cancelled() => return,

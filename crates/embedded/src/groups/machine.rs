@@ -54,6 +54,8 @@ pub(crate) struct Group {
     /// The first rebalance is under way, and waits for its deadline.
     pub(super) gathering: bool,
     members_max: usize,
+    /// What is to be kept of it has changed.
+    pub(super) is_news: bool,
 }
 
 /// An answer to somebody who waits.
@@ -146,6 +148,7 @@ impl Group {
             first_wait,
             gathering: false,
             members_max,
+            is_news: false,
         }
     }
 
@@ -367,6 +370,7 @@ impl Group {
         self.members.insert(id.clone(), member);
         // What it says about itself may differ; the generation stands while the protocol would be chosen again.
         if self.state == State::Stable && self.choose() == self.protocol {
+            self.is_news = true;
             let mut joined = self.joined(&id);
             joined.skip_assignment = was_leader && join.may_skip;
             if was_leader && !join.may_skip {

@@ -54,6 +54,7 @@ impl Group {
         self.generation = self.generation.wrapping_add(1).max(1);
         if self.members.is_empty() {
             self.state = State::Empty;
+            self.is_news = true;
             self.leader.clear();
             self.protocol.clear();
             return;
@@ -159,6 +160,7 @@ impl Group {
             member.assignment = assignments.remove(id).unwrap_or_default();
         }
         self.state = State::Stable;
+        self.is_news = true;
         let ids: Vec<String> = self.members.keys().cloned().collect();
         for id in ids {
             let synced = self.synced(&id);

@@ -1,4 +1,4 @@
-//! The offsets that groups have committed.
+//! What groups leave on disk: the offsets that they have committed, and who was in them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::partition::held;
+use super::{membership::Membership, partition::held};
 
 /// One partition's committed offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,11 @@ pub(crate) enum Fact {
         topic: String,
         partition: i32,
     },
+    /// A group became stable; `None` when nobody is left in it.
+    Membership {
+        group: String,
+        membership: Option<Membership>,
+    },
     /// The group was deleted.
     GroupGone { group: String },
     /// The topic was deleted.
@@ -41,13 +46,16 @@ pub(crate) enum Fact {
 
 type OfGroup = BTreeMap<(String, i32), Committed>;
 
-/// All committed offsets. Only the log's thread changes them, after they are durable.
+/// All committed offsets, and the memberships beside them. Only the log's thread changes them, after they are durable.
 #[derive(Debug, Default)]
-pub(crate) struct Offsets(Mutex<HashMap<String, OfGroup>>);
+pub(crate) struct Offsets {
+    committed: Mutex<HashMap<String, OfGroup>>,
+    memberships: Mutex<HashMap<String, Membership>>,
+}
 
 impl Offsets {
     pub(crate) fn get(&self, group: &str, topic: &str, partition: i32) -> Option<Committed> {
-        held(&self.0)
+        held(&self.committed)
             .get(group)?
             .get(&(topic.to_owned(), partition))
             .cloned()
@@ -55,20 +63,25 @@ impl Offsets {
 
     /// Everything that a group has committed, by topic and partition.
     pub(crate) fn of_group(&self, group: &str) -> OfGroup {
-        held(&self.0).get(group).cloned().unwrap_or_default()
+        held(&self.committed).get(group).cloned().unwrap_or_default()
     }
 
     /// Every group that has committed something.
     pub(crate) fn groups(&self) -> Vec<String> {
-        held(&self.0).keys().cloned().collect()
+        held(&self.committed).keys().cloned().collect()
     }
 
     pub(crate) fn knows(&self, group: &str) -> bool {
-        held(&self.0).contains_key(group)
+        held(&self.committed).contains_key(group)
+    }
+
+    /// The groups that were stable when they were last heard of.
+    pub(crate) fn memberships(&self) -> HashMap<String, Membership> {
+        held(&self.memberships).clone()
     }
 
     pub(super) fn take_in(&self, fact: Fact) {
-        let mut known = held(&self.0);
+        let mut known = held(&self.committed);
         match fact {
             Fact::Committed {
                 group,
@@ -94,8 +107,21 @@ impl Offsets {
                     known.remove(&group);
                 }
             }
+            Fact::Membership {
+                group,
+                membership: Some(membership),
+            } => {
+                held(&self.memberships).insert(group, membership);
+            }
+            Fact::Membership {
+                group,
+                membership: None,
+            } => {
+                held(&self.memberships).remove(&group);
+            }
             Fact::GroupGone { group } => {
                 known.remove(&group);
+                held(&self.memberships).remove(&group);
             }
             Fact::TopicGone { topic } => {
                 for offsets in known.values_mut() {
@@ -108,7 +134,12 @@ impl Offsets {
 
     /// The fewest facts that say the same.
     pub(super) fn facts(&self) -> Vec<Fact> {
-        let known = held(&self.0);
+        let known = held(&self.committed);
+        let memberships = held(&self.memberships);
+        let stable = memberships.iter().map(|(group, membership)| Fact::Membership {
+            group: group.clone(),
+            membership: Some(membership.clone()),
+        });
         let all = known.iter().flat_map(|(group, offsets)| {
             offsets
                 .iter()
@@ -119,6 +150,6 @@ impl Offsets {
                     committed: committed.clone(),
                 })
         });
-        all.collect()
+        all.chain(stable).collect()
     }
 }

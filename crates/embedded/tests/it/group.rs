@@ -20,7 +20,7 @@ use kafka_protocol::{
 
 use crate::{
     client::{Client, text, topic},
-    served::Served,
+    served::{Served, Spawned},
 };
 
 fn group() -> GroupId {
@@ -92,6 +92,14 @@ fn commit(client: &mut Client, member: &StrBytes, generation: i32, offset: i64) 
     client.call(8, &request).topics[0].partitions[0].error_code
 }
 
+fn leave(client: &mut Client, member: &StrBytes) -> i16 {
+    let leaver = MemberIdentity::default().with_member_id(member.clone());
+    let request = LeaveGroupRequest::default()
+        .with_group_id(group())
+        .with_members(vec![leaver]);
+    client.call(4, &request).members[0].error_code
+}
+
 fn committed(client: &mut Client) -> (i64, Option<String>) {
     let topics = OffsetFetchRequestTopics::default()
         .with_name(topic("t"))
@@ -150,18 +158,53 @@ fn two_members_join_share_and_part() {
     assert_eq!(part, (0, "other half".into()));
     assert_eq!(heartbeat(&mut two, &second.member_id, 1), 22);
 
-    let leaver = MemberIdentity::default().with_member_id(first.member_id.clone());
-    let left = one.call(
-        4,
-        &LeaveGroupRequest::default()
-            .with_group_id(group())
-            .with_members(vec![leaver]),
-    );
-    assert_eq!(left.members[0].error_code, 0);
+    assert_eq!(leave(&mut one, &first.member_id), 0);
     assert_eq!(heartbeat(&mut one, &first.member_id, 2), 25);
     assert_eq!(heartbeat(&mut two, &second.member_id, 2), 27);
     let alone = two.call(7, &join_request(&second.member_id, "two"));
     assert_eq!((alone.generation_id, alone.members.len()), (3, 1));
+}
+
+/// A member alone in its group, stable in generation 1.
+fn settled(client: &mut Client) -> StrBytes {
+    let member = join(client, "m").member_id;
+    assert_eq!(sync(client, &member, 1, &[(&member, "all")]), (0, "all".into()));
+    member
+}
+
+#[test]
+fn members_go_on_when_their_broker_was_killed_and_is_back() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let broker = Spawned::start(directory.path(), "");
+    let member = settled(&mut Client::connect(broker.address));
+    broker.kill();
+
+    let broker = Spawned::start(directory.path(), "");
+    let (mut client, mut other) = (Client::connect(broker.address), Client::connect(broker.address));
+    assert_eq!(client.create("t", 1, &[]), 0);
+    assert_eq!(heartbeat(&mut client, &member, 1), 0);
+    assert_eq!(commit(&mut client, &member, 1, 7), 0);
+    assert_eq!(sync(&mut client, &member, 1, &[]), (0, "all".into()));
+    // Whoever comes now shares with it.
+    let joining = thread::spawn(move || join(&mut other, "other").generation_id);
+    while heartbeat(&mut client, &member, 1) != 27 {
+        thread::yield_now();
+    }
+    let rejoined = client.call(7, &join_request(&member, "m"));
+    assert_eq!((rejoined.generation_id, rejoined.members.len()), (2, 2));
+    assert_eq!(joining.join().unwrap(), 2);
+}
+
+#[test]
+fn who_left_is_not_waited_for_after_a_restart() {
+    let mut served = Served::start();
+    let mut client = served.client();
+    let member = settled(&mut client);
+    assert_eq!(leave(&mut client, &member), 0);
+    served.restart();
+    let mut client = served.client();
+    assert_eq!(heartbeat(&mut client, &member, 1), 25);
+    assert_eq!(join(&mut client, "m").members.len(), 1);
 }
 
 #[test]
@@ -202,6 +245,7 @@ fn offsets_are_kept_listed_and_deleted() {
     assert_eq!(commit(&mut client, &joined.member_id, 1, 7), 0);
     let delete = DeleteGroupsRequest::default().with_groups_names(vec![group()]);
     assert_eq!(client.call(2, &delete).results[0].error_code, 68);
+    assert_eq!(leave(&mut client, &joined.member_id), 0);
     served.restart();
     client = served.client();
     assert_eq!(committed(&mut client), (7, Some("note".into())));
