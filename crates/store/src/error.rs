@@ -42,6 +42,18 @@ pub enum Error {
         /// Most bytes of one append.
         limit_bytes: u64,
     },
+    /// A place has as many of something as its record on a server holds. Nothing was written.
+    #[error(
+        "a partition of topic {topic} has {limit} {what} in the standby store already: bring Kafka back, and let it drain"
+    )]
+    Crowded {
+        /// The topic.
+        topic: TopicName,
+        /// What there are too many of.
+        what: &'static str,
+        /// Most of them.
+        limit: usize,
+    },
     /// Nothing was to be appended, or a stamp covers a position that holds nothing. Nothing was written.
     #[error("the standby store holds nothing at position {position} of topic {topic}")]
     NoRows {
@@ -145,10 +157,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// True when rows were refused because the store is at its limit or its disk is full: nothing was written.
+    /// True when rows were refused because the store is at a limit or its disk is full: nothing was written.
     #[must_use]
     pub const fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::DiskFull { .. })
+        matches!(
+            self,
+            Self::Full { .. } | Self::DiskFull { .. } | Self::Crowded { .. }
+        )
     }
 
     /// True when the step may have been made although it was not confirmed.
@@ -179,7 +194,7 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
-            Self::Full { .. } | Self::DiskFull { .. } => Code::StandbyFull,
+            Self::Full { .. } | Self::DiskFull { .. } | Self::Crowded { .. } => Code::StandbyFull,
             Self::TooLarge { .. } => Code::TooLarge,
             _ => Code::StandbyUnavailable,
         }

@@ -17,6 +17,6 @@ pub use error::Error;
 pub use holds::{Hold, Holds, HoldsError, Scope};
 pub use memory::MemoryStandby;
 pub use row::{Kind, Piece, Row, StoredRow};
-pub use server::{Block, Change, Keeper, Kept};
+pub use server::{Block, Change, Keeper, Kept, ServerStandby};
 pub use shared::{AppendIn, Lane, Listed, SharedStandby};
 pub use standby::{AppendId, BoxFuture, Damage, Place, PlaceStats, Span, Standby, Stats};

@@ -9,7 +9,7 @@ use crate::{Kind, Row};
 
 /// Takes fields off the front of a slice; `None` when too little is left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'bytes> {
+pub(crate) struct Fields<'bytes> {
     rest: &'bytes [u8],
 }
 
@@ -55,27 +55,27 @@ impl Totals {
 }
 
 impl<'bytes> Fields<'bytes> {
-    pub(super) const fn new(rest: &'bytes [u8]) -> Self {
+    pub(crate) const fn new(rest: &'bytes [u8]) -> Self {
         Self { rest }
     }
 
-    pub(super) const fn rest(&self) -> &'bytes [u8] {
+    pub(crate) const fn rest(&self) -> &'bytes [u8] {
         self.rest
     }
 
-    pub(super) fn bytes(&mut self, count: usize) -> Option<&'bytes [u8]> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'bytes [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
         Some(*taken)
     }
 
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_le_bytes)
     }
 
@@ -83,27 +83,27 @@ impl<'bytes> Fields<'bytes> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(super) fn i16(&mut self) -> Option<i16> {
+    pub(crate) fn i16(&mut self) -> Option<i16> {
         self.array().map(i16::from_le_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn i32(&mut self) -> Option<i32> {
+    pub(crate) fn i32(&mut self) -> Option<i32> {
         self.array().map(i32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Option<i64> {
+    pub(crate) fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
 
-    pub(super) fn u128(&mut self) -> Option<u128> {
+    pub(crate) fn u128(&mut self) -> Option<u128> {
         self.array().map(u128::from_le_bytes)
     }
 
@@ -114,7 +114,7 @@ impl<'bytes> Fields<'bytes> {
         })
     }
 
-    pub(super) fn stamping(&mut self) -> Option<Stamping> {
+    pub(crate) fn stamping(&mut self) -> Option<Stamping> {
         let flags = self.u8()?;
         Some(Stamping {
             stamp: Stamp {
@@ -139,7 +139,7 @@ pub(super) fn put_totals(out: &mut Vec<u8>, totals: Totals) {
 /// Bytes that [`put_stamping`] writes.
 pub(super) const STAMPING_BYTES: usize = 51;
 
-pub(super) fn put_stamping(out: &mut Vec<u8>, stored: &Stamping) {
+pub(crate) fn put_stamping(out: &mut Vec<u8>, stored: &Stamping) {
     out.push(u8::from(stored.search_from.is_some()) | u8::from(stored.possible_double) << 1);
     out.extend_from_slice(&stored.stamp.producer_id.to_le_bytes());
     out.extend_from_slice(&stored.stamp.epoch.to_le_bytes());

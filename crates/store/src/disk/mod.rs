@@ -1,7 +1,7 @@
 //! The embedded standby store: an append-only log on local disk, for one process.
 
 mod accept;
-mod codec;
+pub(crate) mod codec;
 mod commit;
 mod fetch;
 mod frame;

@@ -9,7 +9,7 @@ use crate::Span;
 
 /// Ranges that do not overlap. Where a stamp was replaced by one that covers less, the rest is void: no stamp that came
 /// with a row counts there again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Stamps {
     ranges: BTreeMap<u64, (u64, Option<Stamping>)>,
 }
@@ -43,6 +43,11 @@ impl Stamps {
             }
         }
         self.ranges.insert(span.head, (span.tail, stamping));
+    }
+
+    /// Ranges that are kept, void ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
     }
 
     /// Forgets what lies wholly below `head`.

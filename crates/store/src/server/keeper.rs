@@ -9,7 +9,7 @@ use crate::standby::BoxFuture;
 use crate::{Error, Place};
 
 /// A server that keeps records of places, blocks of rows and leases of processes, each as bytes that it does not look into.
-/// What they mean, and all that can be decided, is `ServerStandby`'s: a keeper only writes on a
+/// What they mean, and all that can be decided, is [`ServerStandby`](crate::ServerStandby)'s: a keeper only writes on a
 /// condition, and reads.
 ///
 /// - Each call is one step that all processes see whole. What is answered is durable, and is what was written before the
