@@ -6,6 +6,8 @@ mod durable_file;
 mod error;
 mod holds;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod row;
 mod server;
 mod shared;
@@ -16,6 +18,8 @@ pub use disk::{Config, DiskLook, DiskStandby, NotAccepted, Unreadable};
 pub use error::Error;
 pub use holds::{Hold, Holds, HoldsError, Scope};
 pub use memory::MemoryStandby;
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresConfig, PostgresStandby};
 pub use row::{Kind, Piece, Row, StoredRow};
 pub use server::{Block, Change, Keeper, Kept, ServerStandby};
 pub use shared::{AppendIn, Lane, Listed, SharedStandby};

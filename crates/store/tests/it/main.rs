@@ -15,6 +15,8 @@ mod keeper;
 mod kill;
 mod look;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rows;
 mod server;
 mod shared;

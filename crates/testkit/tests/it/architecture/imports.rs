@@ -27,10 +27,11 @@ const IMPORTED_ONLY_BY: [(&str, &[&str]); 3] = [
 const IMPORT_NONE: [&str; 3] = ["evenkeel-event", "evenkeel-embedded", "evenkeel-testkit"];
 
 /// Outside libraries and the crates that may know them, in tests too.
-const OWNERS: [(&str, &[&str]); 7] = [
+const OWNERS: [(&str, &[&str]); 8] = [
     ("kafka-protocol", &["evenkeel-broker", "evenkeel-embedded"]),
     ("axum", &["evenkeel-server"]),
     ("redb", &["evenkeel-store"]),
+    ("sqlx", &["evenkeel-store"]),
     ("aws-config", &["evenkeel-broker", "evenkeel-store"]),
     ("aws-sigv4", &["evenkeel-broker"]),
     ("tokio-rustls", &["evenkeel-broker"]),
