@@ -80,6 +80,18 @@ impl Faulty {
             .expect("the block is there");
     }
 
+    /// Leaves a copy of a place's first block at another position, of which no record speaks.
+    pub(crate) fn litter(&self, place: &Place, position: u64) {
+        let mut server = self.server();
+        let first = server.blocks.iter().find(|((at, _), _)| at == place);
+        let copy = Block {
+            position,
+            end: position + 1,
+            ..first.expect("the place has a block").1.clone()
+        };
+        server.blocks.insert((place.clone(), position), copy);
+    }
+
     /// Changes the bytes of a record.
     pub(crate) fn damage_record(&self, place: &Place) {
         let mut server = self.server();

@@ -222,6 +222,46 @@ async fn damaged_rows_are_reported_and_their_neighbours_are_read() {
     assert_eq!(store.stats().await.unwrap().bytes, 0);
 }
 
+/// What a process remembers of a place is good enough to try, never to say no by.
+#[tokio::test]
+async fn a_no_is_said_by_the_record_as_it_stands() {
+    let server = Faulty::new(0, Faults::default());
+    let at = place("orders", Some(0));
+    let [one, other] = [server.clone(), server].map(|server| ServerStandby::new(server, LIMIT));
+    one.append(&at, append_id(0), rows(&["a"])).await.unwrap();
+    let diverted = Diversion {
+        phase: Phase::Diverted,
+        epoch: 3,
+        ..Diversion::default()
+    };
+    let version = other.put_diversion(&at, 0, None, diverted).await.unwrap();
+    let made = one.append_in(&at, 3, append_id(1), rows(&["b"])).await.unwrap();
+    assert_eq!(made, AppendIn::Made(1));
+    other.append(&at, append_id(2), rows(&["c"])).await.unwrap();
+    one.store_stamps(&at, vec![stamped(2, 0, 1)]).await.unwrap();
+    let next = other
+        .put_diversion(&at, version.unwrap(), Some(3), diverted)
+        .await
+        .unwrap();
+    let again = one
+        .put_diversion(&at, next.unwrap(), Some(3), diverted)
+        .await
+        .unwrap();
+    assert!(again.is_some());
+}
+
+#[tokio::test]
+async fn blocks_that_no_record_speaks_of_are_not_there() {
+    let server = Faulty::new(0, Faults::default());
+    let at = place("orders", Some(0));
+    let store = ServerStandby::new(server.clone(), LIMIT);
+    store.append(&at, append_id(0), rows(&["a"])).await.unwrap();
+    server.litter(&at, 1);
+    let piece = store.read(&at, 0, usize::MAX).await.unwrap();
+    assert_eq!(piece.rows.len(), 1);
+    assert!(store.damaged().await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_an_error_that_names_it() {
     let server = Faulty::new(0, Faults::default());
