@@ -28,7 +28,7 @@ mod refusal;
 mod subjects;
 mod sync_group;
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
@@ -123,6 +123,15 @@ impl Call {
         self.fate.as_ref()?.refuses(topic, partition)
     }
 
+    /// How long a fault asks the client to write nothing.
+    fn throttle(&self) -> Duration {
+        self.fate.as_ref().map_or(Duration::ZERO, |fate| fate.throttle)
+    }
+
+    fn throttle_ms(&self) -> i32 {
+        i32::try_from(self.throttle().as_millis()).unwrap_or(i32::MAX)
+    }
+
     /// The error that a fault answers the whole request with.
     fn refuses_whole(&self) -> Option<ResponseError> {
         self.fate.as_ref()?.refuses_whole()
@@ -146,22 +155,45 @@ pub(crate) struct Answer {
     _share: Option<OwnedSemaphorePermit>,
 }
 
-/// Checks a request, and lets the faults decide on it.
-pub(crate) fn check(node: &Node, frame: Frame) -> Result<Asked, Refused> {
-    let Frame { bytes, share } = frame;
+/// A request whose lengths are sound, undecided.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) shape: &'static Shape,
+    pub(crate) version: i16,
+    /// Whether its version is one that is taken.
+    pub(crate) is_taken: bool,
+    header: RequestHeader,
+    pub(crate) body: Bytes,
+}
+
+/// Walks a request, up to so many elements, and reads its header.
+pub(crate) fn open(bytes: Bytes, elements: u32) -> Result<Opened, Refused> {
     let (key, version) = key_and_version(&bytes).ok_or(Refused::Header(Malformed::Short("the header")))?;
     let shape = shapes::of(key).ok_or(Refused::Unknown(key, version))?;
     let is_taken = (shape.versions.0..=shape.versions.1).contains(&version);
     if !is_taken && shape.key != ApiKey::ApiVersions {
         return Err(Refused::Unknown(key, version));
     }
-    let (header, body) = walk(
+    let (header, body) = walk(shape, version, is_taken, bytes, elements)?;
+    Ok(Opened {
         shape,
         version,
         is_taken,
-        bytes,
-        node.config.limits.request_elements,
-    )?;
+        header,
+        body,
+    })
+}
+
+/// Checks a request, and lets the faults decide on it.
+pub(crate) fn check(node: &Node, frame: Frame) -> Result<Asked, Refused> {
+    let Frame { bytes, share } = frame;
+    let Opened {
+        shape,
+        version,
+        is_taken,
+        header,
+        body,
+    } = open(bytes, node.config.limits.request_elements)?;
     let client = header.client_id.unwrap_or_default();
     let call = Call {
         key: shape.key,
@@ -194,6 +226,11 @@ impl Asked {
         call.due = (!fate.delay.is_zero()).then(|| Instant::now() + fate.delay);
         call.fate = Some(fate);
         Ok(())
+    }
+
+    /// How long nothing is read from its connection, by a fault.
+    pub(crate) fn throttle(&self) -> Duration {
+        self.call.throttle()
     }
 
     /// Waits while a fault holds it.
@@ -299,7 +336,10 @@ async fn answer_in_turn(
 ) -> io::Result<Option<Answer>> {
     match ask {
         Ask::Produce(pending) => match pending.answer(node).await {
-            Some(response) => encode::<ProduceRequest>(call, &response).map(Some),
+            Some(response) => {
+                let response = response.with_throttle_time_ms(call.throttle_ms());
+                encode::<ProduceRequest>(call, &response).map(Some)
+            }
             None => Ok(None),
         },
         Ask::Versions => {
@@ -354,6 +394,7 @@ async fn answer_body(
         }
         ApiKey::Fetch => {
             let (response, share) = fetch::answer(node, call, read(call, body)?, closed).await;
+            let response = response.with_throttle_time_ms(call.throttle_ms());
             let answer = encode::<FetchRequest>(call, &response)?;
             Ok(Answer {
                 _share: share,

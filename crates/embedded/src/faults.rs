@@ -121,6 +121,9 @@ pub enum Fault {
     Hang,
     /// It is not done, and its connection is closed.
     Close,
+    /// It is done and answered at once. The answer to a Produce or a Fetch asks its client to write nothing for so long, and
+    /// nothing is read from its connection meanwhile, as by a broker whose quota was used up (KIP-219).
+    Throttle(Duration),
 }
 
 /// A fault that was injected.

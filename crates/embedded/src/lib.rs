@@ -6,6 +6,8 @@ mod clock;
 mod config;
 mod error;
 pub mod faults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod groups;
 mod node;
 pub mod proxy;

@@ -55,6 +55,7 @@ pub(crate) struct Fate {
     pub(crate) loses_answer: bool,
     pub(crate) delay: Duration,
     pub(crate) closes: bool,
+    pub(crate) throttle: Duration,
     hangs: Vec<u64>,
 }
 
@@ -235,6 +236,7 @@ impl Rule {
             Fault::Delay(delay) => fate.delay = fate.delay.max(delay),
             Fault::Hang => fate.hangs.push(id),
             Fault::Close => fate.closes = true,
+            Fault::Throttle(wait) => fate.throttle = fate.throttle.max(wait),
         }
     }
 }

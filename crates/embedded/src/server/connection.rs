@@ -93,7 +93,11 @@ async fn read(
             Ok(Some(frame)) => {
                 let asked = api::check(node, frame)?;
                 asked.hold(node).await;
+                let throttle = asked.throttle();
                 place.send(api::accept(node, asked)?);
+                if !throttle.is_zero() {
+                    tokio::time::sleep(throttle).await;
+                }
             }
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),

@@ -205,12 +205,12 @@ fn length(value: i32, name: &'static str) -> Result<Option<usize>, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use kafka_protocol::{messages::*, protocol::Decodable};
+    use kafka_protocol::messages::ApiKey;
     use proptest::prelude::*;
 
     use super::super::shapes::SHAPES;
     use super::*;
+    use crate::fuzzing::decode;
 
     const ELEMENTS: u32 = 10_000;
 
@@ -319,46 +319,6 @@ mod tests {
         let mut walk = Walk::new(bytes, ELEMENTS);
         walk.body(shape, version)?;
         Ok(walk.rest().len())
-    }
-
-    /// What the decoder leaves, or its refusal.
-    fn decode(key: ApiKey, version: i16, bytes: &[u8]) -> Result<usize, String> {
-        fn all<R: Decodable>(bytes: &[u8], version: i16) -> Result<usize, String> {
-            let mut bytes = Bytes::copy_from_slice(bytes);
-            R::decode(&mut bytes, version)
-                .map(|_| bytes.len())
-                .map_err(|error| error.to_string())
-        }
-        let all = match key {
-            ApiKey::Produce => all::<ProduceRequest>,
-            ApiKey::Fetch => all::<FetchRequest>,
-            ApiKey::ListOffsets => all::<ListOffsetsRequest>,
-            ApiKey::Metadata => all::<MetadataRequest>,
-            ApiKey::OffsetCommit => all::<OffsetCommitRequest>,
-            ApiKey::OffsetFetch => all::<OffsetFetchRequest>,
-            ApiKey::FindCoordinator => all::<FindCoordinatorRequest>,
-            ApiKey::JoinGroup => all::<JoinGroupRequest>,
-            ApiKey::Heartbeat => all::<HeartbeatRequest>,
-            ApiKey::LeaveGroup => all::<LeaveGroupRequest>,
-            ApiKey::SyncGroup => all::<SyncGroupRequest>,
-            ApiKey::DescribeGroups => all::<DescribeGroupsRequest>,
-            ApiKey::ListGroups => all::<ListGroupsRequest>,
-            ApiKey::ApiVersions => all::<ApiVersionsRequest>,
-            ApiKey::CreateTopics => all::<CreateTopicsRequest>,
-            ApiKey::DeleteTopics => all::<DeleteTopicsRequest>,
-            ApiKey::DeleteRecords => all::<DeleteRecordsRequest>,
-            ApiKey::InitProducerId => all::<InitProducerIdRequest>,
-            ApiKey::OffsetForLeaderEpoch => all::<OffsetForLeaderEpochRequest>,
-            ApiKey::DescribeConfigs => all::<DescribeConfigsRequest>,
-            ApiKey::DescribeCluster => all::<DescribeClusterRequest>,
-            ApiKey::DeleteGroups => all::<DeleteGroupsRequest>,
-            ApiKey::AlterConfigs => all::<AlterConfigsRequest>,
-            ApiKey::IncrementalAlterConfigs => all::<IncrementalAlterConfigsRequest>,
-            ApiKey::CreatePartitions => all::<CreatePartitionsRequest>,
-            ApiKey::OffsetDelete => all::<OffsetDeleteRequest>,
-            other => panic!("{other:?} has a shape and no decoder in this test"),
-        };
-        all(bytes, version)
     }
 
     fn every_version() -> impl Strategy<Value = (&'static Shape, i16)> {
