@@ -144,9 +144,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// An earlier failure left the state of the disk unknown: the store takes nothing more until it is opened again.
+    /// An earlier failure left the state of the disk unknown, and the disk does not let the store go back to what it knows.
     #[error(
-        "the standby store {directory} stopped after an error ({reason}): check its disk and start again"
+        "the standby store {directory} stopped after an error ({reason}): mend its disk (each step tries it again), or start again"
     )]
     Stopped {
         /// The store's directory.

@@ -2,6 +2,8 @@
 
 mod alarms;
 mod disk;
+#[doc(hidden)]
+pub mod disk_faults;
 mod durable_file;
 mod error;
 mod holds;

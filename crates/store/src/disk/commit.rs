@@ -18,7 +18,7 @@ use super::ledger::{Ledger, Segment};
 use super::open::{placed, storage};
 use super::stamps::span_of;
 use super::{Config, segment};
-use crate::{AppendId, Error, Place, Row, Span};
+use crate::{AppendId, Error, Place, Row, Span, disk_faults};
 
 /// Most bytes that are gathered into one commit, beyond its last request.
 const GROUP_BYTES: u64 = 8 << 20;
@@ -63,14 +63,17 @@ pub(super) trait Medium: Send + std::fmt::Debug {
 
 impl Medium for File {
     fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        disk_faults::meet()?;
         self.write_all(frame)
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        disk_faults::meet_sync()?;
         self.sync_data()
     }
 
     fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        disk_faults::meet()?;
         self.set_len(bytes)?;
         self.seek(io::SeekFrom::End(0))?;
         self.sync_data()
@@ -156,11 +159,7 @@ impl Committer {
     }
 
     fn commit(&mut self, group: Vec<Request>) {
-        if let Some(reason) = &self.stopped {
-            let error = Error::Stopped {
-                directory: self.config.directory.clone(),
-                reason: reason.clone(),
-            };
+        if let Err(error) = self.go_on() {
             return answer_all(group, &error);
         }
         if let Err(error) = self.roll_when_due() {
@@ -181,6 +180,23 @@ impl Committer {
         self.clean();
     }
 
+    /// Goes on after a failure once the disk takes the file back to where the last confirmed step ended: what lies behind that
+    /// was confirmed to nobody, and nothing before it was left to a sync that failed.
+    fn go_on(&mut self) -> Result<(), Error> {
+        let Some(reason) = self.stopped.take() else {
+            return Ok(());
+        };
+        if self.go_back().is_ok() {
+            tracing::warn!(directory = %self.config.directory.display(), "the disk of the standby store works again");
+            return Ok(());
+        }
+        self.stopped = Some(reason.clone());
+        Err(Error::Stopped {
+            directory: self.config.directory.clone(),
+            reason,
+        })
+    }
+
     /// Nothing of `group` was confirmed. Where the disk is full, what makes room is tried again with the reserve.
     fn answer_failed(&mut self, group: Vec<Request>, error: io::Error) {
         if !is_disk_full(&error) || self.cut_back().is_err() {
@@ -198,6 +214,14 @@ impl Committer {
         } else {
             answer_all(others, &full);
         }
+    }
+
+    /// Undoes what a failed write, or a file that was begun and not confirmed, may have left.
+    fn go_back(&mut self) -> io::Result<()> {
+        let begun = self.lock().active + 1;
+        segment::delete(&self.config.directory, begun)?;
+        segment::sync_directory(&self.config.directory)?;
+        self.cut_back()
     }
 
     /// Cuts off what a failed write may have left.
@@ -509,6 +533,7 @@ mod tests {
         /// Bytes that still fit; the part of a frame that fits is written.
         room: Option<usize>,
         sync: bool,
+        cut: bool,
     }
 
     impl Medium for Failing {
@@ -529,6 +554,9 @@ mod tests {
         }
 
         fn cut(&mut self, bytes: u64) -> io::Result<()> {
+            if self.faults.lock().unwrap().cut {
+                return Err(io::Error::other("the disk is broken"));
+            }
             self.file.cut(bytes)
         }
     }
@@ -653,9 +681,33 @@ mod tests {
             panic!("{answers:?}");
         };
         assert!(error.may_have_been_made());
-        bench.faults.lock().unwrap().sync = false;
+        bench.faults.lock().unwrap().cut = true;
         let answers = bench.commit(vec![append(2)]);
         assert!(matches!(&answers[0], Err(Error::Stopped { .. })), "{answers:?}");
         assert!(bench.tail_after_restart() >= 1);
+    }
+
+    #[test]
+    fn a_store_whose_disk_works_again_goes_on_behind_what_it_confirmed() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.commit(vec![append(0)])[0].as_ref().unwrap(), &0);
+        bench.faults.lock().unwrap().sync = true;
+        bench.faults.lock().unwrap().cut = true;
+        assert!(matches!(
+            &bench.commit(vec![append(1)])[0],
+            Err(Error::Storage { .. })
+        ));
+        assert!(matches!(
+            &bench.commit(vec![append(1)])[0],
+            Err(Error::Stopped { .. })
+        ));
+        // A file that was begun and not confirmed must not be taken for the newest.
+        let begun = segment::path(bench.directory.path(), bench.committer.lock().active + 1);
+        std::fs::write(&begun, b"begun").unwrap();
+        *bench.faults.lock().unwrap() = Faults::default();
+        assert_eq!(bench.commit(vec![append(1)])[0].as_ref().unwrap(), &1);
+        assert!(!begun.exists());
+        assert_eq!(bench.commit(vec![stamp(1), append(2)])[1].as_ref().unwrap(), &2);
+        assert_eq!(bench.tail_after_restart(), 3);
     }
 }

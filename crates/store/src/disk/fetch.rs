@@ -15,7 +15,7 @@ use super::frame::Block;
 use super::ledger::Ledger;
 use super::open::{Access, keep, list_again, storage};
 use super::{Config, segment};
-use crate::{Damage, Error, Piece, Place, PlaceStats, Row, Span, Stats, StoredRow};
+use crate::{Damage, Error, Piece, Place, PlaceStats, Row, Span, Stats, StoredRow, disk_faults};
 
 /// Bytes of blocks that are taken from one segment before the ledger is asked again.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -311,6 +311,7 @@ impl Fetcher {
     }
 
     fn load(&mut self, segment: u64, block: Block) -> io::Result<Vec<u8>> {
+        disk_faults::meet()?;
         if self.file.as_ref().is_none_or(|(open, _)| *open != segment) {
             self.file = Some((
                 segment,

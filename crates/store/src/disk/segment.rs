@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::codec::Fields;
 use super::frame::Block;
+use crate::disk_faults;
 
 /// What every segment begins with, then its number.
 const MAGIC: &[u8; 8] = b"EKSTBY01";
@@ -41,6 +42,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
 
 /// Makes the segment with `first_frame` in it, durably, or leaves none.
 pub(super) fn create(directory: &Path, segment: u64, first_frame: &[u8]) -> io::Result<(File, u64)> {
+    disk_faults::meet_sync()?;
     let draft = directory.join("next.tmp");
     let mut file = File::create(&draft)?;
     file.write_all(MAGIC)?;
