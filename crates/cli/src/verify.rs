@@ -13,6 +13,7 @@ mod fleet;
 mod ground;
 mod judge;
 mod ledger;
+mod machine;
 mod play;
 mod process;
 pub(crate) mod publisher;
@@ -169,6 +170,11 @@ impl Options {
                 scenario.name
             );
         }
+        if let Some(control) = &control {
+            for what in scenario.measures() {
+                control.measure(what)?;
+            }
+        }
         let random: [u8; 4] = rand::random();
         Ok(Site {
             directory,
@@ -176,6 +182,7 @@ impl Options {
             control,
             attach: self.attach,
             within: scenario.breaks_within(),
+            breaks_network: scenario.breaks_network(),
             prefix: format!("evenkeel-verify-{:08x}-", u32::from_be_bytes(random)),
         })
     }

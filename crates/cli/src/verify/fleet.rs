@@ -17,8 +17,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::ledger::{Fate, Ledger};
+use super::machine::{Change, Machine};
 use super::process;
-use super::publisher::Call;
+use super::publisher::{Call, machine_of};
 
 /// Orders that wait for a keeper.
 const ORDERS_MAX: usize = 64;
@@ -38,6 +39,8 @@ pub(super) enum Order {
     Signal(&'static str),
     /// Limit how large its files can grow, bytes; `None` lifts the limit.
     LimitFiles(Option<u64>),
+    /// Something is wrong with its machine, or is mended.
+    Machine(Change),
     /// Nothing is broken any more: end no process at a point.
     Spare,
 }
@@ -68,6 +71,7 @@ struct Keeper {
     points: Vec<Point>,
     random: StdRng,
     files_max: Option<u64>,
+    machine: Machine,
     was_killed: bool,
 }
 
@@ -105,6 +109,7 @@ impl Fleet {
                 points: points.to_vec(),
                 random: StdRng::seed_from_u64(seed ^ (number << 32)),
                 files_max: None,
+                machine: Machine::default(),
                 was_killed: false,
             };
             tasks.spawn(keeper.run(received));
@@ -160,6 +165,11 @@ impl Orders {
             self.tell(publisher, order()).await?;
         }
         Ok(())
+    }
+
+    /// Does this to the machine of every publisher.
+    pub(super) async fn change_machines(&self, change: Change) -> Result<()> {
+        self.tell_all(|| Order::Machine(change)).await
     }
 
     /// How many there are.
@@ -226,6 +236,10 @@ impl Keeper {
                 if let Some(pid) = running.child.id() {
                     process::limit_files(pid, bytes).await?;
                 }
+            }
+            Order::Machine(change) => {
+                self.machine.change(change);
+                self.machine.write(&machine_of(&self.call.directory))?;
             }
             Order::Spare => self.points.clear(),
         }

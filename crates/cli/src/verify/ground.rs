@@ -51,7 +51,7 @@ enum Power {
     Embedded(Box<Embedded>),
     /// The embedded broker in this process, to be broken from within.
     Within(evenkeel_embedded::Broker),
-    Controlled(Control),
+    Controlled(Box<Control>),
     None,
 }
 
@@ -72,6 +72,8 @@ pub(super) struct Site<'run> {
     pub(super) attach: bool,
     /// The embedded broker is broken from within.
     pub(super) within: bool,
+    /// The network between publishers and Kafka is broken.
+    pub(super) breaks_network: bool,
     /// Names topics.
     pub(super) prefix: String,
 }
@@ -79,7 +81,7 @@ pub(super) struct Site<'run> {
 impl Ground {
     pub(super) async fn set(site: Site<'_>, workload: &Workload) -> Result<Self> {
         let (power, kafka) = match (site.cluster, site.control) {
-            (Some(kafka), Some(control)) => (Power::Controlled(control), kafka),
+            (Some(kafka), Some(control)) => (Power::Controlled(Box::new(control)), kafka),
             (Some(kafka), None) => (Power::None, kafka),
             (None, _) if site.within => {
                 let mut config = evenkeel_embedded::Config::new(site.directory.join("broker"));
@@ -101,6 +103,7 @@ impl Ground {
         let bootstrap = kafka.brokers.join(",");
         let proxy = match site.attach {
             true => None,
+            false if !site.breaks_network && (kafka.tls.is_some() || kafka.sasl.is_some()) => None,
             false if kafka.tls.is_some() || kafka.sasl.is_some() => bail!(
                 "faults of the network are made by a proxy that speaks to plaintext listeners only: name one in \
                  kafka.brokers, or use --attach and break things yourself"
@@ -220,6 +223,8 @@ impl Ground {
             Doing::KillNode(nodes) => self.kill(*nodes).await?,
             Doing::PauseNode(nodes) => self.pause(*nodes).await?,
             Doing::StartNodes => self.start_nodes().await?,
+            Doing::StartEarlierNodes => self.controlled()?.start_earlier().await?,
+            measure if measure.is_measure() => self.controlled()?.take(measure).await?,
             Doing::ResumeNodes => self.resume_nodes().await?,
             Doing::SetTopic(name, value) => {
                 let value = (!value.is_empty()).then_some(value.as_str());
@@ -255,12 +260,27 @@ impl Ground {
         let meant: Vec<i32> = match nodes {
             Nodes::All => all.collect(),
             Nodes::Leader => leader.into_iter().collect(),
+            Nodes::Copy => {
+                let known = metadata.topic(&self.topic);
+                let copies = known
+                    .and_then(|topic| topic.partitions.first())
+                    .map(|first| &first.replicas);
+                let others = copies.into_iter().flatten().copied();
+                others.filter(|node| Some(*node) != leader).take(1).collect()
+            }
             Nodes::Followers => all.filter(|node| Some(*node) != leader).collect(),
         };
         if meant.is_empty() {
             bail!("the cluster has no such node now: {nodes:?}");
         }
         Ok(meant)
+    }
+
+    fn controlled(&mut self) -> Result<&mut Control> {
+        match &mut self.power {
+            Power::Controlled(control) => Ok(control),
+            _ => bail!("no file with commands is known (--control)"),
+        }
     }
 
     async fn kill(&mut self, nodes: Nodes) -> Result<()> {
@@ -329,6 +349,10 @@ impl Ground {
             Doing::AnswerWith(code) => {
                 drop(faults.inject(Requests::of(Api::PRODUCE).about(topic), Fault::Error(*code)));
             }
+            Doing::Throttle(millis) => {
+                let wait = Duration::from_millis(*millis);
+                drop(faults.inject(Requests::of(Api::PRODUCE).about(topic), Fault::Throttle(wait)));
+            }
             Doing::TakeLeader(partition) => faults.take_leader(topic, *partition, true),
             Doing::TakeReplicas => {
                 for partition in 0..self.workload.partitions {
@@ -353,10 +377,7 @@ impl Ground {
             proxy.restore().await;
         }
         match &mut self.power {
-            Power::Controlled(control) => {
-                control.resume().await?;
-                control.start().await
-            }
+            Power::Controlled(control) => control.mend().await,
             Power::Within(broker) => {
                 broker.faults().clear();
                 Ok(())

@@ -212,8 +212,9 @@ impl<'run> Judge<'run> {
     }
 
     fn missing(&mut self, number: u64, fate: Fate) {
-        let is_excused = self.broker_may_lose || self.ledger.is_excused(number);
-        if fate == Fate::Published && is_excused {
+        // What was parked may have been sent on, and taken, before the broker lost it.
+        let was_taken = fate == Fate::Published || (fate == Fate::Parked && self.broker_may_lose);
+        if was_taken && self.ledger.is_excused(number) {
             self.findings.lost_by_broker += 1;
             return;
         }
@@ -349,6 +350,30 @@ mod tests {
             examples: Vec::new(),
             ..judge.findings
         }
+    }
+
+    /// What is found when the first of four events are missing, of which the first two were handed over before the broker lost
+    /// data: lost, and lost by the broker.
+    fn missing(fates: [Fate; 4], broker_may_lose: bool) -> (u64, u64) {
+        let mut ledger = Ledger::new(1).unwrap();
+        for (number, fate) in (0..).zip(fates) {
+            ledger.hand_over(number);
+            ledger.receipt(number, fate, 1);
+            if number == 1 {
+                ledger.excuse();
+            }
+        }
+        let mut judge = Judge::new(&RECIPE, &ledger, broker_may_lose);
+        judge.compare(&[false; 4]);
+        (judge.findings.lost, judge.findings.lost_by_broker)
+    }
+
+    #[test]
+    fn only_what_the_broker_had_before_it_lost_data_is_excused() {
+        use Fate::{DeadLettered, Parked, Published};
+        assert_eq!(missing([Published, Parked, Published, Parked], false), (3, 1));
+        assert_eq!(missing([Published, Parked, Published, Parked], true), (2, 2));
+        assert_eq!(missing([DeadLettered; 4], true), (4, 0));
     }
 
     fn nothing() -> Findings {

@@ -208,6 +208,12 @@ impl Ledger {
         self.events.iter().filter(|entry| entry.fate == fate).count() as u64
     }
 
+    /// How many of the last twentieth of the events were refused.
+    pub(super) fn refused_at_the_end(&self) -> u64 {
+        let last = self.events.iter().rev().take(self.events.len() / 20);
+        last.filter(|entry| entry.fate == Fate::Refused).count() as u64
+    }
+
     /// Events that were handed over.
     pub(super) fn handed_over(&self) -> u64 {
         self.events.len() as u64

@@ -16,6 +16,7 @@ use super::fleet::{Fleet, Order, Orders, lock};
 use super::ground::{Ground, Site};
 use super::judge::Judge;
 use super::ledger::Ledger;
+use super::machine::Change;
 use super::publisher::Call;
 use super::report::{Report, Run};
 use super::scenario::{Doing, Phase, Place, Scenario, Workload};
@@ -177,7 +178,12 @@ impl Stage {
     /// Waits until every event has a final answer and nothing is parked, and ends the publishers.
     async fn settle(&mut self) -> Result<()> {
         self.fleet.orders().tell_all(|| Order::Spare).await?;
-        for order in [|| Order::LimitFiles(None), || Order::Signal("CONT")] {
+        let mended = [
+            || Order::LimitFiles(None),
+            || Order::Signal("CONT"),
+            || Order::Machine(Change::MendDisk),
+        ];
+        for order in mended {
             self.fleet.orders().tell_all(order).await?;
         }
         {
@@ -244,7 +250,7 @@ async fn timeline(
                 act(ground, orders, &what)
                     .await
                     .with_context(|| format!("{what:?} failed"))?;
-                if what == Doing::RecreateTopic {
+                if what.loses_data() {
                     lock(ledger).excuse();
                 }
                 if let Some(phase) = phase.filter(|phase| *phase != Phase::During) {
@@ -263,6 +269,10 @@ async fn act(ground: &mut Ground, orders: &Orders, what: &Doing) -> Result<()> {
         Doing::ResumePublishers => orders.tell_all(|| Order::Signal("CONT")).await,
         Doing::FillDisk => orders.tell_all(|| Order::LimitFiles(Some(FULL_DISK_BYTES))).await,
         Doing::FreeDisk => orders.tell_all(|| Order::LimitFiles(None)).await,
+        Doing::SetClock(seconds) => orders.change_machines(Change::Clock(*seconds)).await,
+        Doing::SlowStandby(millis) => orders.change_machines(Change::SlowDisk(*millis)).await,
+        Doing::LoseStandby => orders.change_machines(Change::LoseDisk).await,
+        Doing::MendStandby => orders.change_machines(Change::MendDisk).await,
         of_ground => ground.act(of_ground).await,
     }
 }

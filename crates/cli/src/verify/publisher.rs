@@ -9,7 +9,8 @@
 //! ```
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -17,13 +18,14 @@ use evenkeel::failpoint::{self, Point};
 use evenkeel::publish::Pending;
 use evenkeel::{Config, Event, EventId, EventType, NewTopics, PublishError, Publisher, Receipt};
 use evenkeel::{Registry, TopicName};
-use evenkeel_event::clock::{Clock as _, SystemClock};
+use evenkeel_event::clock::Clock;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::event::Recipe;
+use super::machine::{self, OffClock};
 use crate::exit::Outcome;
 
 /// Events without a receipt.
@@ -61,8 +63,9 @@ pub(crate) async fn run(call: &str, kafka: evenkeel::Kafka) -> Result<Outcome> {
     if let Some((point, hit)) = &call.failpoint {
         failpoint::arm(point.parse::<Point>().map_err(|error| anyhow!(error))?, *hit);
     }
-    let publisher = start(&call, kafka).await?;
-    let told = publish(&call, &publisher).await;
+    let clock = machine::follow(machine_of(&call.directory))?;
+    let publisher = start(&call, kafka, Arc::clone(&clock)).await?;
+    let told = publish(&call, &publisher, &clock).await;
     let finished = publisher.close(CLOSE_WITHIN).await;
     told?;
     if !finished {
@@ -71,7 +74,12 @@ pub(crate) async fn run(call: &str, kafka: evenkeel::Kafka) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-async fn start(call: &Call, kafka: evenkeel::Kafka) -> Result<Publisher> {
+/// The file that says what is wrong with the machine of the publisher with this directory.
+pub(super) fn machine_of(directory: &Path) -> PathBuf {
+    directory.with_extension("machine")
+}
+
+async fn start(call: &Call, kafka: evenkeel::Kafka, clock: Arc<OffClock>) -> Result<Publisher> {
     let topic = TopicName::new(&call.topic)?;
     let kafka = evenkeel::Kafka {
         brokers: call.brokers.clone(),
@@ -87,12 +95,11 @@ async fn start(call: &Call, kafka: evenkeel::Kafka) -> Result<Publisher> {
     if call.standby_bytes_max > 0 {
         config.standby_bytes_max = call.standby_bytes_max;
     }
-    Ok(Publisher::start(config).await?)
+    Ok(Publisher::start_by(config, clock).await?)
 }
 
-async fn publish(call: &Call, publisher: &Publisher) -> Result<()> {
+async fn publish(call: &Call, publisher: &Publisher, clock: &OffClock) -> Result<()> {
     let topic = TopicName::new(&call.topic)?;
-    let clock = SystemClock::default();
     let mut lines = read_lines();
     let mut pending = FuturesUnordered::new();
     let mut tick = tokio::time::interval(TELL_EVERY);
@@ -118,7 +125,7 @@ async fn publish(call: &Call, publisher: &Publisher) -> Result<()> {
                 Some(line) => {
                     let number = line.parse().with_context(|| format!("\"{line}\" is no number"))?;
                     let begun = Instant::now();
-                    let event = event(&call.recipe, number, &topic, &clock)?;
+                    let event = event(&call.recipe, number, &topic, clock)?;
                     let pended = publisher.begin_json(&event, call.recipe.data(number).as_bytes()).await;
                     pending.push(fate(number, begun, pended));
                 }
@@ -149,7 +156,7 @@ fn tell(told: &mut String) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-fn event(recipe: &Recipe, number: u64, topic: &TopicName, clock: &SystemClock) -> Result<Event> {
+fn event(recipe: &Recipe, number: u64, topic: &TopicName, clock: &OffClock) -> Result<Event> {
     let id = EventId::new(&recipe.id(number))?;
     let mut event = Event::new(id, "/verify", "checked", clock.now(), topic.clone());
     event.key = Some(recipe.key(number).into());

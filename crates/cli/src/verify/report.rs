@@ -210,6 +210,12 @@ fn violations(run: &Run, ledger: &Ledger, events: &Events, findings: &Findings) 
     if events.refused > 0 && !run.may_refuse {
         violations.push(format!("{} events were refused", events.refused));
     }
+    let late = ledger.refused_at_the_end();
+    if late > 0 && run.may_refuse {
+        violations.push(format!(
+            "{late} of the last events were refused, when nothing was broken any more"
+        ));
+    }
     if events.open > 0 {
         violations.push(format!("{} events have no final answer", events.open));
     }

@@ -75,7 +75,8 @@ pub(super) struct Workload {
     pub(super) settings: std::collections::BTreeMap<String, String>,
     /// Seconds after which the embedded broker forgets a producer that writes nothing; 0 for a day. It is broken from within.
     pub(super) producer_expiry: f64,
-    /// The broker can lose what it acknowledged in this scenario: such losses are counted apart.
+    /// The broker can lose what it acknowledged before some act of this scenario, what was parked and sent on among it: such
+    /// losses are counted apart.
     pub(super) broker_may_lose: bool,
     /// The standby store can refuse in this scenario: refusals are counted, and none of those events may land.
     pub(super) may_refuse: bool,
@@ -156,6 +157,8 @@ pub(super) enum Doing {
     PauseNode(Nodes),
     /// Starts every node that was killed.
     StartNodes,
+    /// Starts those that were killed before the last one was.
+    StartEarlierNodes,
     /// Lets every node go on that was paused.
     ResumeNodes,
     /// kill -9 of every publisher; each is started again.
@@ -168,6 +171,22 @@ pub(super) enum Doing {
     FillDisk,
     /// Files can grow again.
     FreeDisk,
+    /// The wall clocks of publishers are ahead by so many seconds; behind, when negative.
+    SetClock(i64),
+    /// Each sync of the standby stores takes so many milliseconds longer.
+    SlowStandby(u64),
+    /// Nothing can be read from the disk under the standby stores, or written to it.
+    LoseStandby,
+    /// The disk under the standby stores works as it should.
+    MendStandby,
+    /// Limits what clients may write, by the command `limit` of the control file.
+    Limit,
+    /// Ends that, by `unlimit`.
+    Unlimit,
+    /// Takes the publishers' credentials or rights away, by the command `revoke` of the control file.
+    Revoke,
+    /// Gives them back, by `grant`.
+    Grant,
     /// Changes a setting of the topic; an empty value takes its default.
     SetTopic(String, String),
     /// Raises the count of the topic's partitions.
@@ -176,6 +195,8 @@ pub(super) enum Doing {
     RecreateTopic,
     /// The embedded broker answers everything that is produced to the topic with this error code, and does not append it.
     AnswerWith(i16),
+    /// The embedded broker asks for so many milliseconds of patience with each answer to what is produced to the topic.
+    Throttle(u64),
     /// The embedded broker takes the leader from this partition.
     TakeLeader(i32),
     /// The embedded broker has too few replicas in sync for the topic.
@@ -197,11 +218,22 @@ pub(super) enum Doing {
 }
 
 impl Doing {
+    /// True when what Kafka took before may be gone after it.
+    pub(super) const fn loses_data(&self) -> bool {
+        matches!(self, Self::RecreateTopic | Self::StartEarlierNodes)
+    }
+
+    /// True when it is done by a command of the control file that kills or pauses no node.
+    pub(super) const fn is_measure(&self) -> bool {
+        matches!(self, Self::Limit | Self::Unlimit | Self::Revoke | Self::Grant)
+    }
+
     /// True when it is done to the embedded broker from within.
     pub(super) const fn is_within(&self) -> bool {
         matches!(
             self,
             Self::AnswerWith(_)
+                | Self::Throttle(_)
                 | Self::TakeLeader(_)
                 | Self::TakeReplicas
                 | Self::ForgetProducers
@@ -220,6 +252,8 @@ pub(super) enum Nodes {
     Leader,
     /// All but that.
     Followers,
+    /// One that holds another copy of the topic's first partition.
+    Copy,
     /// All.
     All,
 }
@@ -272,6 +306,9 @@ impl Scenario {
         if self.breaks_within() && self.places != [Place::Embedded] {
             bail!("only the embedded broker can be broken from within: places must be [\"embedded\"]");
         }
+        if self.measures().next().is_some() && self.places != [Place::Cluster] {
+            bail!("only a cluster has quotas and credentials: places must be [\"cluster\"]");
+        }
         for act in &self.acts {
             if !(act.at.is_finite() && act.at >= 0.0 && act.every.is_finite() && act.every >= 0.0) {
                 bail!("an act's times are seconds from 0 on");
@@ -301,10 +338,33 @@ impl Scenario {
         let is_node = |act: &Act| {
             matches!(
                 act.what,
-                Doing::KillNode(_) | Doing::PauseNode(_) | Doing::StartNodes | Doing::ResumeNodes
+                Doing::KillNode(_)
+                    | Doing::PauseNode(_)
+                    | Doing::StartNodes
+                    | Doing::StartEarlierNodes
+                    | Doing::ResumeNodes
             )
         };
-        self.acts.iter().any(is_node)
+        self.acts.iter().any(is_node) || self.measures().next().is_some()
+    }
+
+    /// What of it is done by commands that only a cluster has.
+    pub(super) fn measures(&self) -> impl Iterator<Item = &Doing> {
+        self.acts
+            .iter()
+            .map(|act| &act.what)
+            .filter(|what| what.is_measure())
+    }
+
+    /// True when it breaks the network between publishers and Kafka.
+    pub(super) fn breaks_network(&self) -> bool {
+        let is_network = |act: &Act| {
+            matches!(
+                act.what,
+                Doing::Cut | Doing::Hang | Doing::Delay(_) | Doing::DropAnswers(_)
+            )
+        };
+        self.acts.iter().any(is_network)
     }
 }
 

@@ -38,12 +38,22 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("elections", include_str!("scenarios/elections.toml")),
     ("leaderless", include_str!("scenarios/leaderless.toml")),
     ("leader-taken", include_str!("scenarios/leader-taken.toml")),
+    (
+        "unclean-election",
+        include_str!("scenarios/unclean-election.toml"),
+    ),
     ("too-few-in-sync", include_str!("scenarios/too-few-in-sync.toml")),
     (
         "too-few-replicas",
         include_str!("scenarios/too-few-replicas.toml"),
     ),
     ("access-revoked", include_str!("scenarios/access-revoked.toml")),
+    (
+        "credentials-revoked",
+        include_str!("scenarios/credentials-revoked.toml"),
+    ),
+    ("throttled", include_str!("scenarios/throttled.toml")),
+    ("quota", include_str!("scenarios/quota.toml")),
     (
         "producers-forgotten",
         include_str!("scenarios/producers-forgotten.toml"),
@@ -72,5 +82,8 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ),
     ("standby-full", include_str!("scenarios/standby-full.toml")),
     ("disk-full", include_str!("scenarios/disk-full.toml")),
+    ("standby-slow", include_str!("scenarios/standby-slow.toml")),
+    ("standby-gone", include_str!("scenarios/standby-gone.toml")),
+    ("clock-off", include_str!("scenarios/clock-off.toml")),
     ("suspend", include_str!("scenarios/suspend.toml")),
 ];

@@ -89,6 +89,15 @@ impl Publisher {
     /// # Errors
     /// When the directory or the settings cannot be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_by(config, Arc::new(SystemClock::default())).await
+    }
+
+    /// As [`start`](Self::start), by another clock: for `evenkeel verify`, whose publishers' clocks can be off. No part of the API.
+    ///
+    /// # Errors
+    /// As `start`.
+    #[doc(hidden)]
+    pub async fn start_by(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let schemas = SchemaCache::open(config.registry.clone(), &config.directory.join("schemas"))?;
         schemas.prepare(&config.event_types).await;
         let standby = evenkeel_store::Config {
@@ -97,7 +106,7 @@ impl Publisher {
         };
         let store = claim::open(&config.directory, standby, config.store_wait_max).await?;
         let store: Arc<dyn Standby> = Arc::new(store);
-        Self::start_with(config, schemas, store, Arc::new(SystemClock::default())).await
+        Self::start_with(config, schemas, store, clock).await
     }
 
     async fn start_with(
