@@ -5,6 +5,8 @@ mod disk;
 #[doc(hidden)]
 pub mod disk_faults;
 mod durable_file;
+#[cfg(feature = "aws")]
+pub mod dynamodb;
 mod error;
 mod holds;
 mod memory;

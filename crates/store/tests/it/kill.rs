@@ -25,7 +25,7 @@ async fn child() {
     let (Ok(directory), Ok(round)) = (std::env::var(DIRECTORY), std::env::var(ROUND)) else {
         return;
     };
-    let store = std::sync::Arc::new(open(Path::new(&directory), LIMIT));
+    let store: std::sync::Arc<dyn Standby> = std::sync::Arc::new(open(Path::new(&directory), LIMIT));
     let process: u128 = round.parse().unwrap();
     let mut writers = Vec::new();
     for partition in 0..PARTITIONS {
@@ -39,7 +39,7 @@ async fn child() {
 
 /// Appends without end; says `+ partition number text` when a row is acknowledged and `- partition number` when what is
 /// below a number is removed.
-async fn write(store: std::sync::Arc<evenkeel_store::DiskStandby>, partition: i32, process: u128) {
+pub(crate) async fn write(store: std::sync::Arc<dyn Standby>, partition: i32, process: u128) {
     let at = place("orders", Some(partition));
     let mut seed =
         StdRng::seed_from_u64(u64::try_from(process).unwrap() * 10 + u64::try_from(partition).unwrap());
@@ -72,8 +72,8 @@ fn say(line: &str) {
 
 /// What the killed children said of one partition.
 #[derive(Default)]
-struct Said {
-    acknowledged: BTreeMap<u64, String>,
+pub(crate) struct Said {
+    pub(crate) acknowledged: BTreeMap<u64, String>,
     removed: u64,
     maybe_removed: u64,
 }
@@ -120,7 +120,7 @@ fn run_and_kill(directory: &Path, round: u64, lines: usize, said: &mut BTreeMap<
     }
 }
 
-fn note(line: &str, said: &mut BTreeMap<i32, Said>) {
+pub(crate) fn note(line: &str, said: &mut BTreeMap<i32, Said>) {
     let mut words = line.split(' ');
     let (kind, partition, number) = (words.next(), words.next(), words.next());
     let (Some(kind @ ("+" | "?" | "-")), Some(partition), Some(number)) = (kind, partition, number) else {
@@ -138,10 +138,14 @@ fn note(line: &str, said: &mut BTreeMap<i32, Said>) {
 }
 
 async fn check(directory: &Path, said: &BTreeMap<i32, Said>) {
-    let store = open(directory, LIMIT);
+    check_store(&open(directory, LIMIT), said).await;
+}
+
+/// What was acknowledged is there, once and in order; what was removed is not.
+pub(crate) async fn check_store(store: &dyn Standby, said: &BTreeMap<i32, Said>) {
     assert!(store.damaged().await.unwrap().is_empty());
     for (partition, said) in said {
-        let found = crate::rows::read_all(&store, &place("orders", Some(*partition))).await;
+        let found = crate::rows::read_all(store, &place("orders", Some(*partition))).await;
         let numbers: Vec<u64> = found.iter().map(|row| row.position).collect();
         assert!(
             numbers.is_sorted_by(|one, next| one < next),
@@ -164,5 +168,4 @@ async fn check(directory: &Path, said: &BTreeMap<i32, Said>) {
             assert_eq!(found.get(number), Some(text), "row {number} was acknowledged");
         }
     }
-    drop(store);
 }

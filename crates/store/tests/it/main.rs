@@ -11,6 +11,8 @@ mod accept;
 mod conformance;
 mod damage;
 mod disk;
+#[cfg(feature = "aws")]
+mod dynamodb;
 mod keeper;
 mod kill;
 mod look;

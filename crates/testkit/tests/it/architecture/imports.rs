@@ -27,12 +27,13 @@ const IMPORTED_ONLY_BY: [(&str, &[&str]); 3] = [
 const IMPORT_NONE: [&str; 3] = ["evenkeel-event", "evenkeel-embedded", "evenkeel-testkit"];
 
 /// Outside libraries and the crates that may know them, in tests too.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 9] = [
     ("kafka-protocol", &["evenkeel-broker", "evenkeel-embedded"]),
     ("axum", &["evenkeel-server"]),
     ("redb", &["evenkeel-store"]),
     ("sqlx", &["evenkeel-store"]),
     ("aws-config", &["evenkeel-broker", "evenkeel-store"]),
+    ("aws-sdk-dynamodb", &["evenkeel-store"]),
     ("aws-sigv4", &["evenkeel-broker"]),
     ("tokio-rustls", &["evenkeel-broker"]),
     ("clap", &["evenkeel-cli"]),
