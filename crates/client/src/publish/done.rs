@@ -42,8 +42,10 @@ pub(super) enum Done {
     Producer(Result<ProducerId, Error>),
     /// It is time to ask again.
     ProducerAgain,
-    /// The brokers' `producer.id.expiration.ms`.
-    Expiry(Duration),
+    /// The brokers' `producer.id.expiration.ms`; `None` when they did not tell it.
+    Expiry(Option<Duration>),
+    /// The cluster had long enough to answer for the first time.
+    Doubt,
     /// A topic was looked up.
     Topic {
         topic: u32,

@@ -42,6 +42,8 @@ use crate::failpoint::{Point, pass};
 
 /// Wait before the cluster is asked again how long it remembers producers.
 const EXPIRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// A cluster that has answered nothing for so long after the start counts as out for who closes the publisher.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Longest time to go on after the publisher was dropped without being closed.
 const DROPPED_LIMIT: Duration = Duration::from_secs(10);
 
@@ -82,8 +84,7 @@ pub(super) struct Engine {
     pub(super) cluster: Cluster,
     pub(super) store: Arc<dyn Standby>,
     pub(super) settings: Settings,
-    /// The cluster has said how long it remembers producers.
-    pub(super) is_expiry_known: bool,
+    pub(super) expiry: Expiry,
     pub(super) new_topics: Option<NewTopics>,
     pub(super) letters: TopicName,
     pub(super) application: String,
@@ -111,6 +112,16 @@ pub(super) struct Engine {
     pub(super) ending: Option<Ending>,
 }
 
+/// Whether the cluster has said how long it remembers producers. Nothing is sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// It was asked for the first time.
+    Asked,
+    /// It did not answer, and is asked again and again.
+    Unanswered,
+    Known,
+}
+
 /// The publisher was closed.
 pub(super) struct Ending {
     deadline: Duration,
@@ -127,7 +138,7 @@ impl Engine {
             cluster: parts.cluster,
             store: parts.store,
             settings: parts.settings,
-            is_expiry_known: false,
+            expiry: Expiry::Asked,
             new_topics: parts.new_topics,
             letters: parts.letters,
             application: parts.application,
@@ -159,6 +170,7 @@ impl Engine {
             self.topic_line(&topic);
         }
         self.ask_expiry();
+        self.doubt_later();
         self.look_at_holds_later();
         loop {
             self.gather();
@@ -265,7 +277,7 @@ impl Engine {
             return false;
         };
         let is_over = self.shared.clock.monotonic() >= ending.deadline;
-        if !is_over && !self.close_lines() {
+        if !is_over && !(self.close_lines() && self.has_looked_around()) {
             return false;
         }
         let all = self.tickets.is_empty();
@@ -274,6 +286,16 @@ impl Engine {
             finished.send(all).ok();
         }
         true
+    }
+
+    /// True when it is known of all that the store holds whether it can be sent now: the cluster answers for each topic,
+    /// or does not answer.
+    fn has_looked_around(&self) -> bool {
+        let is_parked = |line: &Line| !line.machine.parked().is_empty();
+        let holds_nothing = self.recovered.is_empty() && !self.lines.values().any(is_parked);
+        let is_out = self.expiry == Expiry::Unanswered;
+        let is_known = self.expiry == Expiry::Known && self.topics.values().all(|topic| topic.is_answered);
+        holds_nothing || is_out || is_known
     }
 
     fn done(&mut self, done: Done) {
@@ -285,7 +307,8 @@ impl Engine {
             Done::Lettered { line, letter, at } => self.lettered(line, letter, at),
             Done::Producer(result) => self.producer_given(result),
             Done::ProducerAgain => self.ask_producer(),
-            Done::Expiry(expiry) => self.expiry_known(expiry),
+            Done::Expiry(expiry) => self.expiry_told(expiry),
+            Done::Doubt => self.doubt(),
             Done::Topic { topic, result } => self.topic_found(topic, result),
             Done::TopicAgain { topic } => self.look_up(topic),
             Done::TopicCreated { topic, result } => self.topic_created(topic, result),
@@ -306,21 +329,44 @@ impl Engine {
     /// Lets `Settings::producer_expiry` follow the cluster's.
     fn ask_expiry(&mut self) {
         let cluster = self.cluster.clone();
+        let wait = match self.expiry {
+            Expiry::Asked => Duration::ZERO,
+            Expiry::Unanswered | Expiry::Known => EXPIRY_AGAIN_AFTER,
+        };
         self.work.push(Box::pin(async move {
-            loop {
-                let is_known = !cluster.metadata().nodes.is_empty() || cluster.refresh().await.is_ok();
-                if is_known && let Some(expiry) = cluster.producer_expiry().await {
-                    return Done::Expiry(expiry);
-                }
-                tokio::time::sleep(EXPIRY_AGAIN_AFTER).await;
-            }
+            tokio::time::sleep(wait).await;
+            let is_known = !cluster.metadata().nodes.is_empty() || cluster.refresh().await.is_ok();
+            Done::Expiry(if is_known {
+                cluster.producer_expiry().await
+            } else {
+                None
+            })
         }));
     }
 
-    /// Stamps are trusted for as long as this cluster remembers, and lines may send.
-    fn expiry_known(&mut self, expiry: Duration) {
+    /// Brokers that are silent take long to give up on; whoever closes meanwhile does not wait for that.
+    fn doubt_later(&self) {
+        self.work.push(Box::pin(async {
+            tokio::time::sleep(SILENT_AFTER).await;
+            Done::Doubt
+        }));
+    }
+
+    fn doubt(&mut self) {
+        if self.expiry == Expiry::Asked {
+            self.expiry = Expiry::Unanswered;
+        }
+    }
+
+    /// Stamps are trusted for as long as this cluster remembers, and lines may send. `None`: it gave no answer yet.
+    fn expiry_told(&mut self, expiry: Option<Duration>) {
+        let Some(expiry) = expiry else {
+            self.expiry = Expiry::Unanswered;
+            self.ask_expiry();
+            return;
+        };
         self.settings.producer_expiry = expiry;
-        self.is_expiry_known = true;
+        self.expiry = Expiry::Known;
         for line in self.lines.values_mut() {
             line.machine.set_producer_expiry(expiry);
         }

@@ -10,7 +10,7 @@ use evenkeel_flow::{Answer, Stamping, Trouble};
 
 use super::batch::Batch;
 use super::done::Done;
-use super::engine::Engine;
+use super::engine::{Engine, Expiry};
 use crate::failpoint::{Point, pass};
 
 /// Most bytes of one request, beyond its first batch.
@@ -155,7 +155,7 @@ impl Engine {
             return;
         };
         // Nothing is sent before it is known for how long a stamp decides whether it has landed.
-        if !self.is_expiry_known {
+        if self.expiry != Expiry::Known {
             return;
         }
         let leader = self.metadata.leader(&line.partition);

@@ -55,6 +55,8 @@ pub(super) struct TopicLine {
     wake: Option<Duration>,
     failures: u32,
     is_looking: bool,
+    /// The cluster was asked for it, and answered or did not.
+    pub(super) is_answered: bool,
     placed: bool,
     closed: bool,
 }
@@ -78,6 +80,7 @@ impl Engine {
             wake: None,
             failures: 0,
             is_looking: false,
+            is_answered: false,
             placed: false,
             closed: false,
         };
@@ -111,7 +114,7 @@ impl Engine {
         let Some(line) = self.topics.get_mut(&id) else {
             return;
         };
-        line.is_looking = false;
+        (line.is_looking, line.is_answered) = (false, true);
         match result {
             Ok(found) if !found.partitions.is_empty() => {
                 line.failures = 0;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel::publish::Receipt;
 
-use crate::stage::{Stage, check_lanes, event, order, orders};
+use crate::stage::{PATIENCE, Stage, check_lanes, event, order, orders, publish_all, restarted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_parked_on_purpose_is_sent_on_in_order_beside_what_is_published() {
@@ -40,4 +40,28 @@ async fn what_is_parked_on_purpose_is_sent_on_in_order_beside_what_is_published(
     stage.drained(&publisher).await;
     check_lanes(&stage.read(&orders()).await, &["ann"], 60);
     assert!(publisher.close(Duration::from_secs(30)).await);
+}
+
+const KEYS: [&str; 3] = ["ann", "bob", "cyd"];
+
+/// As `evenkeel publish` without input, again and again: what it finds is sent on before it goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_is_closed_at_once_sends_on_what_it_finds() {
+    let mut stage = Stage::new().await;
+    let publisher = stage.publisher().await;
+    publish_all(&publisher, &KEYS, 0..1).await;
+    stage.stop_broker().await;
+    publish_all(&publisher, &KEYS, 1..4).await;
+    publisher.close(PATIENCE).await;
+    drop(publisher);
+    // While Kafka is out it does not wait for it.
+    let publisher = restarted(&stage).await;
+    publisher.close(PATIENCE).await;
+    assert!(publisher.parked().await.unwrap().events > 0);
+    drop(publisher);
+    stage.start_broker().await;
+    let publisher = restarted(&stage).await;
+    assert!(publisher.close(PATIENCE).await);
+    assert_eq!(publisher.parked().await.unwrap().events, 0);
+    check_lanes(&stage.read(&orders()).await, &KEYS, 4);
 }
