@@ -93,6 +93,7 @@ pub(crate) fn decode(key: ApiKey, version: i16, bytes: &[u8]) -> Result<usize, S
         ApiKey::OffsetForLeaderEpoch => all::<OffsetForLeaderEpochRequest>,
         ApiKey::DescribeConfigs => all::<DescribeConfigsRequest>,
         ApiKey::DescribeCluster => all::<DescribeClusterRequest>,
+        ApiKey::DescribeLogDirs => all::<DescribeLogDirsRequest>,
         ApiKey::DeleteGroups => all::<DeleteGroupsRequest>,
         ApiKey::AlterConfigs => all::<AlterConfigsRequest>,
         ApiKey::IncrementalAlterConfigs => all::<IncrementalAlterConfigsRequest>,

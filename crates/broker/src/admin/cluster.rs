@@ -1,6 +1,6 @@
 //! The cluster as a whole.
 
-use kafka_protocol::messages::DescribeClusterRequest;
+use kafka_protocol::messages::{DescribeClusterRequest, DescribeLogDirsRequest};
 
 use crate::cluster::{Cluster, Node};
 use crate::error::Error;
@@ -16,7 +16,46 @@ pub struct Description {
     pub nodes: Vec<Node>,
 }
 
+/// A directory in which a node keeps partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDir {
+    /// The node.
+    pub node: i32,
+    /// Its path there.
+    pub path: String,
+    /// Kafka's error code when the node cannot use it: 56 when its disk fails or is full.
+    pub error: Option<i16>,
+    /// Bytes of its file system; `None` when the node does not tell (before Kafka 3.3).
+    pub total_bytes: Option<u64>,
+    /// Bytes that are free there for the node.
+    pub usable_bytes: Option<u64>,
+}
+
 impl Cluster {
+    /// The directories of the node `node` (KIP-113, KIP-827).
+    ///
+    /// # Errors
+    /// Why the node gave no answer; [`Error::is_access_refused`] without the right to describe the cluster.
+    pub async fn log_dirs(&self, node: i32) -> Result<Vec<LogDir>, Error> {
+        // No topic: what each partition takes is not asked for.
+        let request = DescribeLogDirsRequest::default().with_topics(Some(Vec::new()));
+        let response = self.ask_node(node, &request).await?;
+        Error::check(
+            response.error_code,
+            "DescribeLogDirs",
+            format_args!("node {node}"),
+            None,
+        )?;
+        let dirs = response.results.into_iter().map(|found| LogDir {
+            node,
+            path: found.log_dir.to_string(),
+            error: (found.error_code != 0).then_some(found.error_code),
+            total_bytes: u64::try_from(found.total_bytes).ok(),
+            usable_bytes: u64::try_from(found.usable_bytes).ok(),
+        });
+        Ok(dirs.collect())
+    }
+
     /// The cluster as it describes itself now.
     ///
     /// # Errors

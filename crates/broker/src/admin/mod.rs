@@ -7,7 +7,7 @@ mod offsets;
 mod records;
 mod topics;
 
-pub use cluster::Description;
+pub use cluster::{Description, LogDir};
 pub use configs::{Resource, Setting};
 pub use groups::{Group, Member, Summary};
 pub use offsets::{Committed, Lag};

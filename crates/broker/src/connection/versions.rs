@@ -21,7 +21,7 @@ const fn known(key: i16, name: &'static str, lowest: i16, highest: i16) -> Known
 }
 
 /// Every request that is sent, in flexible versions alone but for OffsetDelete, which has none; all of them are offered by Kafka 3.6 to 4.x.
-const KNOWN: [Known; 26] = [
+const KNOWN: [Known; 27] = [
     known(0, "Produce", 9, 13),
     known(1, "Fetch", 12, 17),
     known(2, "ListOffsets", 6, 9),
@@ -42,6 +42,7 @@ const KNOWN: [Known; 26] = [
     known(22, "InitProducerId", 2, 5),
     known(23, "OffsetForLeaderEpoch", 4, 4),
     known(32, "DescribeConfigs", 4, 4),
+    known(35, "DescribeLogDirs", 2, 4),
     known(36, "SaslAuthenticate", 2, 2),
     known(37, "CreatePartitions", 2, 3),
     known(42, "DeleteGroups", 2, 2),

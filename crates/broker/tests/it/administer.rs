@@ -74,6 +74,12 @@ async fn the_cluster_describes_itself(bootstrap: &str) {
     assert_eq!(description.nodes.len(), 1);
     assert_eq!(description.nodes[0].address, bootstrap);
     assert_eq!(cluster.metadata().cluster_id, Some(description.id));
+    let node = description.nodes[0].id;
+    let found = cluster.log_dirs(node).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].node, found[0].error), (node, None));
+    let (usable, total) = (found[0].usable_bytes.unwrap(), found[0].total_bytes.unwrap());
+    assert!(0 < usable && usable < total, "{usable} of {total}");
 }
 
 async fn offsets_of_a_group_are_kept(bootstrap: &str) {

@@ -1,8 +1,10 @@
 //! `evenkeel status`: is anything wrong?
 
+use std::time::Duration;
+
 use anyhow::Result;
-use evenkeel_broker::Cluster;
 use evenkeel_broker::fetch::At;
+use evenkeel_broker::{Cluster, Node};
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_worker::applications::Looked;
@@ -19,6 +21,12 @@ use crate::exit::Outcome;
 use crate::output::{Format, print_document, write_stdout};
 use crate::registry::Registry;
 use crate::standby;
+
+/// How long a node is waited for that is asked about its disks.
+const NODE_PATIENCE: Duration = Duration::from_secs(2);
+/// A disk is told of when less than this is free, in percent and in bytes.
+const FREE_PERCENT_MIN: u64 = 5;
+const FREE_BYTES_MIN: u64 = 10 << 30;
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -41,6 +49,18 @@ struct ClusterStatus {
     topics: usize,
     leaderless_partitions: usize,
     under_replicated_partitions: usize,
+    /// Of the nodes that tell it and let us ask.
+    log_dirs: Vec<LogDirStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogDirStatus {
+    node: i32,
+    path: String,
+    /// The node cannot write there: its disk fails or is full.
+    failing: bool,
+    total_bytes: Option<u64>,
+    usable_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,6 +155,8 @@ async fn look_at_kafka(
             status.under_replicated_partitions
         ));
     }
+    status.log_dirs = log_dirs(&cluster, &description.nodes).await;
+    wrong.extend(status.log_dirs.iter().filter_map(LogDirStatus::wrong));
     let ledger = Ledger::read(&cluster, domain::internal_topics(settings)?.evenkeel).await?;
     for topic in dead_letter_topics(&cluster).await? {
         let letters = letters(&cluster, &topic, &ledger).await?;
@@ -148,6 +170,53 @@ async fn look_at_kafka(
         dead_letters.push(letters);
     }
     Ok(())
+}
+
+/// What the nodes tell of their disks. One that does not answer, or does not let us ask, is left out: what that means
+/// for events shows elsewhere.
+async fn log_dirs(cluster: &Cluster, nodes: &[Node]) -> Vec<LogDirStatus> {
+    let asked = nodes
+        .iter()
+        .map(|node| tokio::time::timeout(NODE_PATIENCE, cluster.log_dirs(node.id)));
+    let answered = futures_util::future::join_all(asked).await;
+    let found = answered
+        .into_iter()
+        .filter_map(|answer| answer.ok()?.ok())
+        .flatten();
+    found
+        .map(|dir| LogDirStatus {
+            node: dir.node,
+            path: dir.path,
+            failing: dir.error.is_some(),
+            total_bytes: dir.total_bytes,
+            usable_bytes: dir.usable_bytes,
+        })
+        .collect()
+}
+
+impl LogDirStatus {
+    /// Percent of its file system that are free.
+    fn free_percent(&self) -> Option<u64> {
+        let total = self.total_bytes.filter(|total| *total > 0)?;
+        Some(self.usable_bytes?.saturating_mul(100) / total)
+    }
+
+    fn wrong(&self) -> Option<String> {
+        let Self { node, path, .. } = self;
+        if self.failing {
+            return Some(format!(
+                "node {node} cannot write to {path}: its disk fails or is full, and events for its partitions are parked"
+            ));
+        }
+        let usable = self.usable_bytes?;
+        let is_low = self.free_percent()? < FREE_PERCENT_MIN && usable < FREE_BYTES_MIN;
+        is_low.then(|| {
+            let mebibytes = usable >> 20;
+            format!(
+                "node {node} has {mebibytes} MiB left for {path}: free space or shorten the topics' retention"
+            )
+        })
+    }
 }
 
 async fn letters(cluster: &Cluster, topic: &TopicName, ledger: &Ledger) -> Result<Letters> {
@@ -249,6 +318,18 @@ fn screen(status: &Status) -> String {
     } else {
         "not ready"
     };
+    let by_room = |dir: &&LogDirStatus| dir.free_percent();
+    if let Some(fullest) = cluster
+        .log_dirs
+        .iter()
+        .filter(|dir| by_room(dir).is_some())
+        .min_by_key(by_room)
+    {
+        let (free, node) = (fullest.free_percent().unwrap_or_default(), fullest.node);
+        lines.push(format!(
+            "disks         {free} % free on the fullest, of node {node}"
+        ));
+    }
     lines.push(format!("registry      {ready} at {}", status.registry.url));
     for standby in &status.standby {
         let mut notes = String::new();

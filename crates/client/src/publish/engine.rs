@@ -277,7 +277,8 @@ impl Engine {
             return false;
         };
         let is_over = self.shared.clock.monotonic() >= ending.deadline;
-        if !is_over && !(self.close_lines() && self.has_looked_around()) {
+        let mut is_done = || self.close_lines() && self.has_looked_around();
+        if !is_over && !is_done() {
             return false;
         }
         let all = self.tickets.is_empty();

@@ -9,15 +9,16 @@ use kafka_protocol::{
     messages::{
         AlterConfigsRequest, AlterConfigsResponse, ApiKey, ApiVersionsRequest, DeleteGroupsRequest,
         DeleteGroupsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeConfigsRequest,
-        DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest,
-        FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
-        IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
-        JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
-        OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId,
-        SyncGroupRequest, SyncGroupResponse, alter_configs_response,
-        delete_groups_response::DeletableGroupResult, describe_configs_response::DescribeConfigsResult,
-        describe_groups_response::DescribedGroup, find_coordinator_response::Coordinator,
-        incremental_alter_configs_response, offset_fetch_response::OffsetFetchResponseGroup,
+        DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse, DescribeLogDirsRequest,
+        DescribeLogDirsResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+        HeartbeatResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+        LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetDeleteRequest,
+        OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId, SyncGroupRequest,
+        SyncGroupResponse, alter_configs_response, delete_groups_response::DeletableGroupResult,
+        describe_configs_response::DescribeConfigsResult, describe_groups_response::DescribedGroup,
+        find_coordinator_response::Coordinator, incremental_alter_configs_response,
+        offset_fetch_response::OffsetFetchResponseGroup,
     },
 };
 
@@ -39,6 +40,9 @@ pub(super) fn answer(call: &Call, body: Bytes, error: ResponseError) -> io::Resu
         ),
         ApiKey::DescribeCluster => {
             encode::<DescribeClusterRequest>(call, &DescribeClusterResponse::default().with_error_code(code))
+        }
+        ApiKey::DescribeLogDirs => {
+            encode::<DescribeLogDirsRequest>(call, &DescribeLogDirsResponse::default().with_error_code(code))
         }
         ApiKey::DescribeConfigs => {
             let request: DescribeConfigsRequest = read(call, body)?;

@@ -55,6 +55,10 @@ pub(crate) fn append(appends: &[&Append], syncer: &Syncer, segment_bytes: u32) -
             turn.failed = Some(error);
         }
     }
+    let failure = turns.iter().find_map(|turn| turn.failed.as_ref());
+    if failure.is_some() || !files.is_empty() {
+        syncer.disk().note(failure);
+    }
     let mut answers: Vec<(usize, Appended)> = turns.into_iter().flat_map(Turn::finish).collect();
     answers.sort_unstable_by_key(|(place, _)| *place);
     answers.into_iter().map(|(_, answer)| answer).collect()
@@ -149,7 +153,7 @@ impl<'a> Turn<'a> {
             }
             return self.answers;
         };
-        tracing::error!(topic = self.partition.topic, partition = self.partition.number, %error, "an append failed");
+        tracing::debug!(topic = self.partition.topic, partition = self.partition.number, %error, "an append failed");
         self.log.roll_back();
         let refusal = || {
             Refusal::new(

@@ -1,4 +1,4 @@
-//! What the disk is told to do wrong: it stands before every write and sync of the log's thread.
+//! The disk, as the log's thread finds it: what it is told to do wrong, and whether the last write failed.
 
 use std::{
     fs::File,
@@ -14,6 +14,7 @@ use crate::faults::no_space;
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     full: AtomicBool,
+    failing: AtomicBool,
     sync_delay_micros: AtomicU64,
 }
 
@@ -32,8 +33,26 @@ impl Disk {
         self.slow(Duration::ZERO);
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    /// The last round of appends could not be written.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// A round of appends was written, or failed. That is said when it changes, not for each of them: on a full disk the
+    /// log file would be the next flood.
+    pub(super) fn note(&self, failure: Option<&io::Error>) {
+        let was_failing = self.failing.swap(failure.is_some(), Ordering::AcqRel);
+        match failure {
+            Some(error) if !was_failing => {
+                tracing::error!(%error, "appends fail, and are refused until they can be written")
+            }
+            None if was_failing => tracing::warn!("appends are written again"),
+            _ => {}
+        }
     }
 
     /// Fails when there is no space for a write.

@@ -244,7 +244,7 @@ impl Writer {
     fn say(&mut self, facts: Vec<Fact>) -> io::Result<()> {
         self.commits
             .append(&facts)
-            .inspect_err(|error| tracing::error!(%error, "a commit of offsets failed"))?;
+            .inspect_err(|error| tracing::debug!(%error, "a commit of offsets failed"))?;
         facts.into_iter().for_each(|fact| self.offsets.take_in(fact));
         if self.commits.is_large()
             && let Err(error) = self.commits.rewrite(&self.offsets.facts())

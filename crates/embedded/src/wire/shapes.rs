@@ -103,6 +103,7 @@ pub(crate) const SHAPES: &[&Shape] = &[
     &OFFSET_FOR_LEADER_EPOCH,
     &DESCRIBE_CONFIGS,
     &ALTER_CONFIGS,
+    &DESCRIBE_LOG_DIRS,
     &CREATE_PARTITIONS,
     &DELETE_GROUPS,
     &INCREMENTAL_ALTER_CONFIGS,
@@ -390,6 +391,19 @@ const OFFSET_FOR_LEADER_EPOCH: Shape = Shape {
             ])),
         ),
     ],
+};
+
+const DESCRIBE_LOG_DIRS: Shape = Shape {
+    key: ApiKey::DescribeLogDirs,
+    versions: (1, 4),
+    flexible: 2,
+    fields: &[field(
+        "topics",
+        Kind::ListOf(&Kind::Nested(&[
+            field("topic", Kind::Text),
+            field("partitions", Kind::ListOf(&Kind::Fixed(4))),
+        ])),
+    )],
 };
 
 const ALTER_CONFIGS: Shape = Shape {

@@ -11,9 +11,10 @@ use evenkeel_embedded::{
     proxy::Api,
 };
 use kafka_protocol::messages::{
-    ApiVersionsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, InitProducerIdRequest,
-    JoinGroupRequest, ListGroupsRequest, MetadataRequest, MetadataResponse, OffsetFetchRequest,
-    ProduceRequest,
+    ApiVersionsRequest, DescribeLogDirsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    InitProducerIdRequest, JoinGroupRequest, ListGroupsRequest, MetadataRequest, MetadataResponse,
+    OffsetFetchRequest, ProduceRequest,
+    describe_log_dirs_response::DescribeLogDirsTopic,
     metadata_request::MetadataRequestTopic,
     metadata_response::MetadataResponsePartition,
     offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
@@ -370,4 +371,41 @@ fn faults_of_one_broker_do_not_outlive_it() {
     assert_eq!(put(&mut client, "t", 0, "a").0, 7);
     served.restart();
     assert_eq!(put(&mut served.client(), "t", 0, "a"), (0, 0));
+}
+
+/// The free bytes and the error code of the one data directory.
+fn log_dir(client: &mut Client) -> (i64, i16) {
+    let asked = DescribeLogDirsRequest::default().with_topics(Some(Vec::new()));
+    let mut found = client.call(4, &asked).results;
+    let dir = found.remove(0);
+    assert!(found.is_empty() && dir.topics.is_empty() && dir.total_bytes > 0);
+    (dir.usable_bytes, dir.error_code)
+}
+
+#[test]
+fn a_full_disk_shows_in_its_directory() {
+    let (served, mut client) = served();
+    assert_eq!(put(&mut client, "t", 0, "a"), (0, 0));
+    let (free, code) = log_dir(&mut client);
+    assert!(free > 0 && code == 0, "{free}, {code}");
+    served.faults().fill_disk(true);
+    assert_eq!(log_dir(&mut client), (0, 0));
+    assert_eq!(put(&mut client, "t", 0, "b").0, STORAGE_ERROR);
+    assert_eq!(log_dir(&mut client), (0, STORAGE_ERROR));
+    served.faults().fill_disk(false);
+    assert_eq!(put(&mut client, "t", 0, "b"), (0, 1));
+    assert_eq!(log_dir(&mut client).1, 0);
+    let all = client.call(4, &DescribeLogDirsRequest::default().with_topics(None));
+    let sizes = |topic: &DescribeLogDirsTopic| -> Vec<i64> {
+        topic
+            .partitions
+            .iter()
+            .map(|partition| partition.partition_size)
+            .collect()
+    };
+    let found: Vec<Vec<i64>> = all.results[0].topics.iter().map(sizes).collect();
+    assert!(
+        matches!(found.as_slice(), [other, t] if *other == [0, 0] && t[0] > 0 && t[1] == 0),
+        "{found:?}"
+    );
 }
