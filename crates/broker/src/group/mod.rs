@@ -157,9 +157,10 @@ impl Control {
         let (done, answer) = oneshot::channel();
         // A consumer that has ended drops the command, and with it the answer.
         self.send(Command::Commit { offsets, done });
-        let group = self.group.clone();
+        let (group, commands) = (self.group.clone(), self.commands.clone());
         async move {
-            answer.await.unwrap_or_else(|_| {
+            let answered = answered(answer, &commands).await;
+            answered.unwrap_or_else(|| {
                 let lost = |partition| (partition, CommitTrouble::NotHeld);
                 Err(NotCommitted {
                     group: group.to_string(),
@@ -207,6 +208,19 @@ impl Control {
     }
 }
 
+/// The answer to a command, or `None` when the consumer has ended without one. A command that was sent at the very moment at
+/// which it ended stays in the channel, and its answer with it.
+async fn answered<T>(
+    mut answer: oneshot::Receiver<T>,
+    commands: &mpsc::UnboundedSender<Command>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        answered = &mut answer => answered.ok(),
+        () = commands.closed() => answer.try_recv().ok(),
+    }
+}
+
 fn list(refused: &[(TopicPartition, CommitTrouble)]) -> String {
     let shown = refused.iter().take(5).map(|(partition, trouble)| match trouble {
         CommitTrouble::NotHeld => format!("{partition} (no longer held)"),
@@ -219,4 +233,22 @@ fn list(refused: &[(TopicPartition, CommitTrouble)]) -> String {
         text.push_str(" and more");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_an_ended_consumer_never_looks_at_is_not_waited_for() {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        // As when it was sent while the receiver went: somebody still holds what would answer.
+        let (_done, answer) = oneshot::channel::<u32>();
+        drop(receiver);
+        assert_eq!(answered(answer, &commands).await, None);
+
+        let (done, answer) = oneshot::channel();
+        done.send(7).unwrap();
+        assert_eq!(answered(answer, &commands).await, Some(7));
+    }
 }

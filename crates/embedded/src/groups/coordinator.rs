@@ -119,7 +119,7 @@ impl Coordinator {
             join.fresh = format!("{}-{}", join.client, Uuid::new_v4());
             table.decide(group, |group| group.join(now, join))
         };
-        self.0.keep_and_answer(group, decided).await;
+        self.0.answer_when_kept(group, decided);
         self.0.changed.notify_one();
         wait(receiver, closed).await
     }
@@ -141,7 +141,7 @@ impl Coordinator {
             sync.ticket = table.wait(Waiter::Sync(answer));
             table.decide(group, |group| group.sync(now, sync))
         };
-        self.0.keep_and_answer(group, decided).await;
+        self.0.answer_when_kept(group, decided);
         self.0.changed.notify_one();
         wait(receiver, closed).await
     }
@@ -242,14 +242,20 @@ impl Shared {
 
     /// Hands out the answers of a group when what is to be kept of it is durable. Where it cannot be kept, its members
     /// will have to join anew after a restart: they lose nothing by that.
-    async fn keep_and_answer(&self, name: &str, decided: Option<Outcome>) {
+    fn answer_when_kept(self: &Arc<Self>, name: &str, decided: Option<Outcome>) {
         let Some(Outcome { orders, news }) = decided else {
             return;
         };
-        if let Some(kept) = self.keep(name, news) {
+        let Some(kept) = self.keep(name, news) else {
+            held(&self.table).hand_out(orders);
+            return;
+        };
+        let shared = Arc::clone(self);
+        // In a task of its own: a connection that closes meanwhile takes nobody else's answer with it.
+        tokio::spawn(async move {
             drop(kept.await);
-        }
-        held(&self.table).hand_out(orders);
+            held(&shared.table).hand_out(orders);
+        });
     }
 
     fn keep(
