@@ -111,6 +111,7 @@ fn every_version_is_answered() {
 }
 
 fn admin_requests(all: &mut Try) {
+    all.each(|_| DescribeLogDirsRequest::default().with_topics(None));
     all.each(|_| {
         let asked = describe_configs_request::DescribeConfigsResource::default().with_resource_type(2);
         DescribeConfigsRequest::default().with_resources(vec![asked.with_resource_name(text("t"))])
