@@ -3,16 +3,16 @@
 import http.client
 import json
 import os
-import random
 import shlex
-import shutil
-import signal
-import socket
 import subprocess
-import time
+import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import servers
+
 DEFAULT_VERSION = "2.6.1"
 READY_SECONDS = 120
 
@@ -28,21 +28,11 @@ def jars(version):
     return Path(fetched.stdout.strip())
 
 
-def free_port():
-    """A free loopback port below the range from which the system takes ports for outgoing connections."""
-    for port in random.sample(range(12_000, 32_000), 4_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise SystemExit("no loopback port is free between 12000 and 32000")
-
-
-def launch(folder, port, options):
-    """Starts the JVM and records its pid. Returns the process. One that is to be left running has a session of its own, so
-    that a Ctrl-C in the terminal does not end it. All its data is in memory."""
+def launch(options):
+    """Starts the JVM and records its pid. Returns what it is and the process. One that is to be left running has a session of
+    its own, so that a Ctrl-C in the terminal does not end it. All its data is in memory."""
+    folder = Path(tempfile.mkdtemp(prefix="evenkeel-dynamodb-")).resolve()
+    port = servers.free_ports(1)[0]
     here = jars(options.version)
     command = [
         os.environ.get("JAVA_HOME", "") and f"{os.environ['JAVA_HOME']}/bin/java" or "java",
@@ -59,28 +49,13 @@ def launch(folder, port, options):
     described = {"version": options.version, "folder": str(folder), "port": port,
                  "endpoint": f"http://127.0.0.1:{port}", "pid": process.pid}
     (folder / "dynamodb.json").write_text(json.dumps(described, indent=1))
-    return process, described
+    return described, process
 
 
 def wait_until_ready(described, process):
     """Asks for the list of tables until it is answered. Raises Died when the JVM ends before that."""
-    deadline = time.monotonic() + READY_SECONDS
-    while not answers(described["port"]):
-        if process.poll() is not None:
-            raise Died(described)
-        if time.monotonic() > deadline:
-            raise SystemExit(f"DynamoDB local did not answer within {READY_SECONDS} s: {last_words(described)}")
-        # The pause between two questions, not a wait for readiness.
-        time.sleep(0.05)
-
-
-class Died(Exception):
-    def __init__(self, described):
-        super().__init__(f"DynamoDB local ended before it answered: {last_words(described)}")
-
-
-def last_words(described):
-    return (Path(described["folder"]) / "dynamodb.log").read_text(errors="replace")[-3000:]
+    servers.wait_until_ready("DynamoDB local", Path(described["folder"]) / "dynamodb.log", process,
+                             lambda: answers(described["port"]), READY_SECONDS)
 
 
 def answers(port):
@@ -112,32 +87,17 @@ def running_pid(described):
 def send_signal(described, name):
     """Sends a signal and waits until the JVM is gone when it ends a process."""
     pid = running_pid(described)
-    if pid is None:
+    if pid is None or not servers.send(pid, name):
         return
-    try:
-        os.kill(pid, getattr(signal, f"SIG{name}"))
-    except ProcessLookupError:
-        return
-    if name not in ("TERM", "KILL"):
-        return
-    deadline = time.monotonic() + 60
-    while running_pid(described) is not None or listens(described["port"]):
-        if time.monotonic() > deadline:
-            raise SystemExit("DynamoDB local did not end within 60 s")
-        time.sleep(0.05)
+    if name in ("TERM", "KILL"):
+        servers.wait_until_gone("DynamoDB local",
+                                lambda: running_pid(described) is not None or servers.listens(described["port"]))
 
 
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def undo(described):
+    send_signal(described, "KILL")
+    servers.remove(described["folder"])
 
 
 def load(folder):
-    try:
-        return json.loads((Path(folder) / "dynamodb.json").read_text())
-    except OSError as error:
-        raise SystemExit(f"{folder} holds no server: {error}")
-
-
-def remove(folder):
-    shutil.rmtree(folder, ignore_errors=True)
+    return servers.load(folder, "dynamodb.json")

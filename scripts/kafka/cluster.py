@@ -2,18 +2,19 @@
 
 import json
 import os
-import random
 import shlex
-import shutil
-import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import servers
+
 DEFAULT_VERSION = "4.3.0"
 READY_SECONDS = 120
 LISTENERS = ("PLAINTEXT", "SSL", "MTLS", "SASL_SSL")
@@ -52,33 +53,10 @@ def has_class(version, name):
     return False
 
 
-def free_ports(count):
-    """Free loopback ports below the range from which the system takes ports for outgoing connections: a node that was
-    killed finds its port free when it comes back."""
-    held, ports = [], []
-    candidates = random.sample(range(12_000, 32_000), 4_000)
-    for port in candidates:
-        probe = socket.socket()
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
-            continue
-        held.append(probe)
-        ports.append(port)
-        if len(ports) == count:
-            break
-    for probe in held:
-        probe.close()
-    if len(ports) < count:
-        raise SystemExit(f"fewer than {count} loopback ports are free between 12000 and 32000")
-    return ports
-
-
 def lay_out(folder, options):
     """Writes the properties of every node and formats it. Returns the description that is kept in cluster.json."""
     listeners = ["PLAINTEXT"] + (["SSL", "MTLS", "SASL_SSL"] if options.tls else [])
-    ports = iter(free_ports(options.nodes * (len(listeners) + 1)))
+    ports = iter(servers.free_ports(options.nodes * (len(listeners) + 1)))
     nodes = []
     for number in range(1, options.nodes + 1):
         nodes.append({
@@ -204,7 +182,7 @@ def wait_until_ready(described, started):
         for number, process in list(waiting.items()):
             node = described["nodes"][number - 1]
             if process.poll() is not None:
-                raise Died(node)
+                raise servers.Died(f"Kafka node {node['id']} ended before it answered: {last_words(node)}")
             if brokers_seen(node["ports"]["PLAINTEXT"]) >= (expected if len(started) == expected else 1):
                 del waiting[number]
         if waiting and time.monotonic() > deadline:
@@ -213,13 +191,8 @@ def wait_until_ready(described, started):
         time.sleep(0.05)
 
 
-class Died(Exception):
-    def __init__(self, node):
-        super().__init__(f"Kafka node {node['id']} ended before it answered: {last_words(node)}")
-
-
 def last_words(node):
-    return (Path(node["folder"]) / "kafka.log").read_text(errors="replace")[-3000:]
+    return servers.last_words(Path(node["folder"]) / "kafka.log")
 
 
 def brokers_seen(port):
@@ -250,12 +223,7 @@ def running_pid(node):
 
 def send_signal(node, name):
     pid = running_pid(node)
-    if pid is not None:
-        try:
-            os.kill(pid, getattr(signal, f"SIG{name}"))
-        except ProcessLookupError:
-            return None
-    return pid
+    return pid if pid is not None and servers.send(pid, name) else None
 
 
 def stop(described, names=("KILL",), numbers=None):
@@ -265,28 +233,14 @@ def stop(described, names=("KILL",), numbers=None):
         for node in chosen:
             send_signal(node, name)
     if names[-1] in ("TERM", "KILL"):
-        deadline = time.monotonic() + 60
         # A killed process loses its name before the system has closed its sockets.
-        while any(running_pid(node) is not None or listens(node) for node in chosen):
-            if time.monotonic() > deadline:
-                raise SystemExit("a Kafka node did not end within 60 s")
-            time.sleep(0.05)
+        servers.wait_until_gone("a Kafka node",
+                                lambda: any(running_pid(node) is not None or listens(node) for node in chosen))
 
 
 def listens(node):
-    for port in [node["controller"], *node["ports"].values()]:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return True
-    return False
+    return any(servers.listens(port) for port in [node["controller"], *node["ports"].values()])
 
 
 def load(folder):
-    try:
-        return json.loads((Path(folder) / "cluster.json").read_text())
-    except OSError as error:
-        raise SystemExit(f"{folder} holds no cluster: {error}")
-
-
-def remove(folder):
-    shutil.rmtree(folder, ignore_errors=True)
+    return servers.load(folder, "cluster.json", "cluster")

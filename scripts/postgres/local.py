@@ -3,16 +3,15 @@
 import json
 import os
 import pwd
-import random
-import shutil
-import signal
-import socket
 import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import servers
+
 READY_SECONDS = 60
 USER, PASSWORD = "postgres", "postgres-secret"
 
@@ -33,22 +32,10 @@ def as_whom():
     return {"user": known.pw_uid, "group": known.pw_gid, "extra_groups": []}
 
 
-def free_port():
-    """A free loopback port below the range from which the system takes ports for outgoing connections."""
-    for port in random.sample(range(12_000, 32_000), 4_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise SystemExit("no loopback port is free between 12000 and 32000")
-
-
 def lay_out(options):
     folder = Path(tempfile.mkdtemp(prefix="evenkeel-postgres-")).resolve()
     who = as_whom()
-    described = {"folder": str(folder), "port": free_port(), "user": USER, "password": PASSWORD}
+    described = {"folder": str(folder), "port": servers.free_ports(1)[0], "user": USER, "password": PASSWORD}
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": described["port"],
@@ -96,24 +83,9 @@ def launch(described, leave=True):
 
 def wait_until_ready(described, process):
     """Asks until it takes connections. Raises Died when it ends before that."""
-    deadline = time.monotonic() + READY_SECONDS
     ask = [programs() / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(described["port"])]
-    while subprocess.run(ask).returncode != 0:
-        if process.poll() is not None:
-            raise Died(described)
-        if time.monotonic() > deadline:
-            raise SystemExit(f"PostgreSQL did not answer within {READY_SECONDS} s: {last_words(described)}")
-        # The pause between two questions, not a wait for readiness.
-        time.sleep(0.05)
-
-
-class Died(Exception):
-    def __init__(self, described):
-        super().__init__(f"PostgreSQL ended before it answered: {last_words(described)}")
-
-
-def last_words(described):
-    return (Path(described["folder"]) / "postgres.log").read_text(errors="replace")[-3000:]
+    servers.wait_until_ready("PostgreSQL", Path(described["folder"]) / "postgres.log", process,
+                             lambda: subprocess.run(ask).returncode == 0, READY_SECONDS)
 
 
 def pids(described):
@@ -132,25 +104,10 @@ def send_signal(described, name):
     """Sends a signal to the server; STOP and CONT to all its processes. Waits until all are gone when it ends them."""
     running = pids(described)
     for pid in running if name in ("STOP", "CONT") else running[:1]:
-        try:
-            os.kill(pid, getattr(signal, f"SIG{name}"))
-        except ProcessLookupError:
-            pass
-    if name not in ("TERM", "INT", "QUIT", "KILL"):
-        return
-    deadline = time.monotonic() + 60
-    while pids(described):
-        if time.monotonic() > deadline:
-            raise SystemExit("PostgreSQL did not end within 60 s")
-        time.sleep(0.05)
+        servers.send(pid, name)
+    if name in ("TERM", "INT", "QUIT", "KILL"):
+        servers.wait_until_gone("PostgreSQL", lambda: pids(described))
 
 
 def load(folder):
-    try:
-        return json.loads((Path(folder) / "server.json").read_text())
-    except OSError as error:
-        raise SystemExit(f"{folder} holds no server: {error}")
-
-
-def remove(folder):
-    shutil.rmtree(folder, ignore_errors=True)
+    return servers.load(folder, "server.json")

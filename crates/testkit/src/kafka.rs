@@ -1,20 +1,15 @@
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::tools::{printed_path, runs, script, skipped};
+use crate::server::{Server, lacking};
+use crate::tools::{printed_path, script, skipped};
 
 /// A running Apache Kafka that ends when this value is dropped, or when the process that holds it ends in whatever way.
 #[derive(Debug)]
-pub struct Kafka {
-    described: Described,
-    /// The watcher ends the nodes when this pipe is closed.
-    pipe: Option<ChildStdin>,
-    watcher: Child,
-}
+pub struct Kafka(Server<Described>);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -126,16 +121,12 @@ pub fn kafka_or_skip(options: Options) -> Option<Kafka> {
 
 /// What Kafka needs and this machine lacks.
 fn missing(options: &Options) -> Option<String> {
-    for (program, argument) in [
+    let lacking = lacking(&[
         ("java", "-version"),
         ("python3", "--version"),
         ("openssl", "version"),
-    ] {
-        if !runs(program, argument) {
-            return Some(format!("{program} is not installed"));
-        }
-    }
-    printed_path(script("kafka/fetch"), &[&options.version]).err()
+    ]);
+    lacking.or_else(|| printed_path(script("kafka/fetch"), &[&options.version]).err())
 }
 
 impl Kafka {
@@ -145,40 +136,20 @@ impl Kafka {
     /// When they do not start; the message holds the end of their log.
     #[must_use]
     pub fn start(options: Options) -> Self {
-        let mut command = Command::new(script("kafka/start"));
-        command.arg("--foreground").args([
-            "--version",
-            &options.version,
-            "--nodes",
-            &options.nodes.to_string(),
-        ]);
+        let nodes = options.nodes.to_string();
+        let mut arguments: Vec<String> = ["--version", &options.version, "--nodes", &nodes]
+            .map(str::to_owned)
+            .into();
         if options.tls {
-            command.arg("--tls");
+            arguments.push("--tls".to_owned());
         }
         for (name, value) in &options.properties {
-            command.args(["--set", &format!("{name}={value}")]);
+            arguments.push(format!("--set={name}={value}"));
         }
         if let Some(flags) = &options.jvm {
-            command.arg(format!("--jvm={flags}"));
+            arguments.push(format!("--jvm={flags}"));
         }
-        // A Ctrl-C ends the test process; the watcher must outlive it to clean up.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut watcher = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("scripts/kafka/start runs");
-        let pipe = watcher.stdin.take();
-        let mut line = String::new();
-        BufReader::new(watcher.stdout.take().expect("stdout is piped"))
-            .read_line(&mut line)
-            .expect("scripts/kafka/start prints one line");
-        let described = serde_json::from_str(&line).expect("Kafka did not start, its complaint is above");
-        Self {
-            described,
-            pipe,
-            watcher,
-        }
+        Self(Server::start("Kafka", "kafka", &arguments))
     }
 
     /// Addresses of the plaintext listener: `host:port`, with commas between when there are several nodes.
@@ -193,7 +164,8 @@ impl Kafka {
     /// When it was not asked for in [`Options::tls`].
     #[must_use]
     pub fn bootstrap_of(&self, listener: Listener) -> &str {
-        self.described
+        self.0
+            .described
             .bootstrap
             .get(listener.name())
             .expect("this Kafka was started without TLS")
@@ -202,19 +174,19 @@ impl Kafka {
     /// The nodes, in the order of their ids.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
-        &self.described.nodes
+        &self.0.described.nodes
     }
 
     /// Certificates, when it was started with TLS.
     #[must_use]
     pub fn tls(&self) -> Option<&Tls> {
-        self.described.tls.as_ref()
+        self.0.described.tls.as_ref()
     }
 
     /// The SASL user, when it was started with TLS.
     #[must_use]
     pub fn sasl(&self) -> Option<&Sasl> {
-        self.described.sasl.as_ref()
+        self.0.described.sasl.as_ref()
     }
 
     /// Kills a node at once, as `kill -9` does, and waits until it is gone.
@@ -251,7 +223,7 @@ impl Kafka {
         let mut command = Command::new(script("kafka/console"));
         command
             .arg(tool)
-            .env("EVENKEEL_KAFKA_VERSION", &self.described.version);
+            .env("EVENKEEL_KAFKA_VERSION", &self.0.described.version);
         command
     }
 
@@ -259,23 +231,7 @@ impl Kafka {
         self.run("kafka/stop", &["--node", &id.to_string(), "--signal", name]);
     }
 
-    /// Runs a script on this cluster's folder, which is its last argument.
     fn run(&self, name: &str, arguments: &[&str]) {
-        let status = Command::new(script(name))
-            .args(arguments)
-            .arg(&self.described.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .expect("the scripts of Kafka run");
-        assert!(status.success(), "scripts/{name} {arguments:?} failed");
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        drop(self.pipe.take());
-        // The nodes are gone when the watcher is; that it ended badly changes nothing here.
-        drop(self.watcher.wait());
+        self.0.run(name, arguments, &self.0.described.folder);
     }
 }

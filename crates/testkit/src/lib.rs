@@ -7,6 +7,7 @@
 mod dynamodb;
 mod kafka;
 mod postgres;
+mod server;
 mod tools;
 
 pub use dynamodb::{DynamoDb, dynamodb_or_skip};

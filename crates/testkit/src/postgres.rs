@@ -1,20 +1,14 @@
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::tools::{printed_path, runs, script, skipped};
+use crate::server::{Server, lacking};
+use crate::tools::{printed_path, script, skipped};
 
 /// A running PostgreSQL, new and empty, that ends when this value is dropped, or when the process that holds it ends in
 /// whatever way. Durable as one in production: `fsync` is on.
 #[derive(Debug)]
-pub struct PostgresServer {
-    described: Described,
-    /// The watcher ends the server when this pipe is closed.
-    pipe: Option<ChildStdin>,
-    watcher: Child,
-}
+pub struct PostgresServer(Server<Described>);
 
 #[derive(Debug, Deserialize)]
 struct Described {
@@ -46,13 +40,10 @@ pub fn postgres_or_skip(tls: bool, settings: &[(&str, &str)]) -> Option<Postgres
 
 /// What it needs and this machine lacks.
 fn missing(tls: bool) -> Option<String> {
-    if !runs("python3", "--version") {
-        return Some("python3 is not installed".to_owned());
-    }
-    if tls && !runs("openssl", "version") {
-        return Some("openssl is not installed".to_owned());
-    }
-    printed_path(script("postgres/fetch"), &[]).err()
+    let programs = [("python3", "--version"), ("openssl", "version")];
+    let needed = if tls { programs.as_slice() } else { &programs[..1] };
+    let lacking = lacking(needed);
+    lacking.or_else(|| printed_path(script("postgres/fetch"), &[]).err())
 }
 
 impl PostgresServer {
@@ -62,45 +53,26 @@ impl PostgresServer {
     /// When it does not start; the message holds the end of its log.
     #[must_use]
     pub fn start(tls: bool, settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(script("postgres/start"));
-        command.arg("--foreground");
+        let mut arguments: Vec<String> = settings
+            .iter()
+            .map(|(name, value)| format!("--set={name}={value}"))
+            .collect();
         if tls {
-            command.arg("--tls");
+            arguments.push("--tls".to_owned());
         }
-        for (name, value) in settings {
-            command.args(["--set", &format!("{name}={value}")]);
-        }
-        // A Ctrl-C ends the test process; the watcher must outlive it to clean up.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut watcher = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("scripts/postgres/start runs");
-        let pipe = watcher.stdin.take();
-        let mut line = String::new();
-        BufReader::new(watcher.stdout.take().expect("stdout is piped"))
-            .read_line(&mut line)
-            .expect("scripts/postgres/start prints one line");
-        let described =
-            serde_json::from_str(&line).expect("PostgreSQL did not start, its complaint is above");
-        Self {
-            described,
-            pipe,
-            watcher,
-        }
+        Self(Server::start("PostgreSQL", "postgres", &arguments))
     }
 
     /// The URL of its database `postgres`, as its superuser.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_as(&self.described.user, &self.described.password, "postgres")
+        self.url_as(&self.0.described.user, &self.0.described.password, "postgres")
     }
 
     /// The URL of a database, as a user.
     #[must_use]
     pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
-        let port = self.described.port;
+        let port = self.0.described.port;
         format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
     }
 
@@ -110,7 +82,7 @@ impl PostgresServer {
     /// When it was started without TLS.
     #[must_use]
     pub fn authorities(&self) -> (&Path, &Path) {
-        let tls = self.described.tls.as_ref().expect("it was started without TLS");
+        let tls = self.0.described.tls.as_ref().expect("it was started without TLS");
         (&tls.ca, &tls.stranger_ca)
     }
 
@@ -137,23 +109,7 @@ impl PostgresServer {
         self.run("postgres/start", &["--folder"]);
     }
 
-    /// Runs a script on this server's folder, which is its last argument.
     fn run(&self, name: &str, arguments: &[&str]) {
-        let status = Command::new(script(name))
-            .args(arguments)
-            .arg(&self.described.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .expect("the scripts of PostgreSQL run");
-        assert!(status.success(), "scripts/{name} {arguments:?} failed");
-    }
-}
-
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        drop(self.pipe.take());
-        // The server is gone when the watcher is; that it ended badly changes nothing here.
-        drop(self.watcher.wait());
+        self.0.run(name, arguments, &self.0.described.folder);
     }
 }

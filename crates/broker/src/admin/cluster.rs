@@ -32,11 +32,14 @@ pub struct LogDir {
 }
 
 impl Cluster {
-    /// The directories of the node `node` (KIP-113, KIP-827).
-    ///
-    /// # Errors
-    /// Why the node gave no answer; [`Error::is_access_refused`] without the right to describe the cluster.
-    pub async fn log_dirs(&self, node: i32) -> Result<Vec<LogDir>, Error> {
+    /// The directories of all nodes that tell them (KIP-113, KIP-827). One that is silent for two seconds, and one that
+    /// does not let us describe the cluster, is left out.
+    pub async fn log_dirs(&self) -> Vec<LogDir> {
+        let answered = self.of_each_node(|node| self.log_dirs_of(node)).await;
+        answered.into_iter().flatten().flatten().collect()
+    }
+
+    async fn log_dirs_of(&self, node: i32) -> Result<Vec<LogDir>, Error> {
         // No topic: what each partition takes is not asked for.
         let request = DescribeLogDirsRequest::default().with_topics(Some(Vec::new()));
         let response = self.ask_node(node, &request).await?;

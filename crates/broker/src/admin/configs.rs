@@ -9,7 +9,7 @@ use kafka_protocol::messages::incremental_alter_configs_request::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use crate::cluster::{Cluster, SILENCE_MAX};
+use crate::cluster::Cluster;
 use crate::error::Error;
 
 /// What has settings.
@@ -131,17 +131,15 @@ impl Cluster {
     /// How long the brokers remember a producer that writes nothing (`producer.id.expiration.ms`); 24 h, Kafka's
     /// default, where it may not be read. The shortest of all brokers that answer counts; `None` when none can be asked now.
     pub async fn producer_expiry(&self) -> Option<Duration> {
-        let nodes: Vec<i32> = self.metadata().nodes.keys().copied().collect();
-        let asked = nodes.into_iter().map(|node| self.expiry_at(node));
-        let answered = futures_util::future::join_all(asked).await;
+        let answered = self.of_each_node(|node| self.expiry_at(node)).await;
         answered.into_iter().flatten().min()
     }
 
+    /// `None` when the node cannot be asked now.
     async fn expiry_at(&self, node: i32) -> Option<Duration> {
         const DEFAULT: Duration = Duration::from_hours(24);
         let (broker, name) = (Resource::Broker(node), "producer.id.expiration.ms");
-        let asked = tokio::time::timeout(SILENCE_MAX, self.settings(&broker, &[name])).await;
-        let expiry = match asked.ok()? {
+        let expiry = match self.settings(&broker, &[name]).await {
             Ok(settings) => millis_of(settings, name),
             Err(error) if error.is_outage() => return None,
             Err(_) => None,

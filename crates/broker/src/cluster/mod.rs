@@ -22,7 +22,7 @@ use crate::error::Error;
 pub use metadata::{Leader, Metadata, Node, Partition, Topic};
 pub(crate) use metadata::{address, read_topic};
 use pool::Pool;
-pub(crate) use refresh::SILENCE_MAX;
+use refresh::SILENCE_MAX;
 
 /// A Kafka cluster. Cheap to clone; connections close when the last clone is gone.
 #[derive(Debug, Clone)]
@@ -178,6 +178,20 @@ impl Cluster {
     pub(crate) async fn ask_node<R: Request>(&self, node: i32, request: &R) -> Result<R::Response, Error> {
         let connection = self.connection(&self.inner.shared, node).await?;
         connection.call(request, self.inner.kafka.request_timeout()).await
+    }
+
+    /// Asks all nodes at once, and returns what those say that are not silent for [`SILENCE_MAX`].
+    pub(crate) async fn of_each_node<T, Answer>(&self, ask: impl Fn(i32) -> Answer) -> Vec<T>
+    where
+        Answer: Future<Output = T>,
+    {
+        let metadata = self.metadata();
+        let asked = metadata
+            .nodes
+            .keys()
+            .map(|node| tokio::time::timeout(SILENCE_MAX, ask(*node)));
+        let answered = futures_util::future::join_all(asked).await;
+        answered.into_iter().flatten().collect()
     }
 
     /// The node that keeps the state of the group `group`.

@@ -17,7 +17,7 @@ use crate::error::Error;
 use evenkeel_event::TopicPartition;
 
 /// How long one silent broker may hold up a question that another can answer.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(2);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long the cluster is held at a time while nothing happens; a dropped cluster ends this task within it.
 const HOLD_MAX: Duration = Duration::from_millis(200);
 

@@ -75,7 +75,7 @@ async fn the_cluster_describes_itself(bootstrap: &str) {
     assert_eq!(description.nodes[0].address, bootstrap);
     assert_eq!(cluster.metadata().cluster_id, Some(description.id));
     let node = description.nodes[0].id;
-    let found = cluster.log_dirs(node).await.unwrap();
+    let found = cluster.log_dirs().await;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].node, found[0].error), (node, None));
     let (usable, total) = (found[0].usable_bytes.unwrap(), found[0].total_bytes.unwrap());

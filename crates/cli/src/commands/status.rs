@@ -1,10 +1,9 @@
 //! `evenkeel status`: is anything wrong?
 
-use std::time::Duration;
-
 use anyhow::Result;
+use evenkeel_broker::Cluster;
+use evenkeel_broker::admin::LogDir;
 use evenkeel_broker::fetch::At;
-use evenkeel_broker::{Cluster, Node};
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_worker::applications::Looked;
@@ -22,8 +21,6 @@ use crate::output::{Format, print_document, write_stdout};
 use crate::registry::Registry;
 use crate::standby;
 
-/// How long a node is waited for that is asked about its disks.
-const NODE_PATIENCE: Duration = Duration::from_secs(2);
 /// A disk is told of when less than this is free, in percent and in bytes.
 const FREE_PERCENT_MIN: u64 = 5;
 const FREE_BYTES_MIN: u64 = 10 << 30;
@@ -155,7 +152,9 @@ async fn look_at_kafka(
             status.under_replicated_partitions
         ));
     }
-    status.log_dirs = log_dirs(&cluster, &description.nodes).await;
+    // What it means for events that a node is silent shows elsewhere.
+    let log_dirs = cluster.log_dirs().await.into_iter().map(LogDirStatus::of);
+    status.log_dirs = log_dirs.collect();
     wrong.extend(status.log_dirs.iter().filter_map(LogDirStatus::wrong));
     let ledger = Ledger::read(&cluster, domain::internal_topics(settings)?.evenkeel).await?;
     for topic in dead_letter_topics(&cluster).await? {
@@ -172,29 +171,17 @@ async fn look_at_kafka(
     Ok(())
 }
 
-/// What the nodes tell of their disks. One that does not answer, or does not let us ask, is left out: what that means
-/// for events shows elsewhere.
-async fn log_dirs(cluster: &Cluster, nodes: &[Node]) -> Vec<LogDirStatus> {
-    let asked = nodes
-        .iter()
-        .map(|node| tokio::time::timeout(NODE_PATIENCE, cluster.log_dirs(node.id)));
-    let answered = futures_util::future::join_all(asked).await;
-    let found = answered
-        .into_iter()
-        .filter_map(|answer| answer.ok()?.ok())
-        .flatten();
-    found
-        .map(|dir| LogDirStatus {
+impl LogDirStatus {
+    fn of(dir: LogDir) -> Self {
+        Self {
             node: dir.node,
             path: dir.path,
             failing: dir.error.is_some(),
             total_bytes: dir.total_bytes,
             usable_bytes: dir.usable_bytes,
-        })
-        .collect()
-}
+        }
+    }
 
-impl LogDirStatus {
     /// Percent of its file system that are free.
     fn free_percent(&self) -> Option<u64> {
         let total = self.total_bytes.filter(|total| *total > 0)?;

@@ -4,8 +4,9 @@ use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::block;
-use super::call::{Caller, Kind};
-use super::item::{self, Item, Key, STAGE};
+use super::call::Caller;
+use super::item::{self, COUNT, FIRST, Item, Key, PK, SK, STAGE};
+use super::pages::Pages;
 use super::stage;
 use crate::{Error, Place};
 
@@ -14,35 +15,18 @@ const AT_ONCE: usize = 8;
 
 /// Removes the blocks of a place that end at `below` or before. Each removal is whole; it may be killed between any two.
 pub(super) async fn clean(caller: &Caller, place: &Place, below: u64) -> Result<(), Error> {
-    let mut start = None;
-    loop {
-        let request = caller
-            .client
-            .query()
-            .table_name(&caller.table)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", item::string(item::place_pk(place)))
-            .expression_attribute_values(":first", item::string(item::block_sk(0)))
-            .expression_attribute_values(":last", item::string(item::block_sk(below)))
-            .projection_expression("pk, sk, #stage, #first, #count")
-            .expression_attribute_names("#stage", STAGE)
-            .expression_attribute_names("#first", item::FIRST)
-            .expression_attribute_names("#count", item::COUNT)
-            .consistent_read(true)
-            .set_exclusive_start_key(start);
-        let page = caller
-            .get(Kind::Read, "look for drained blocks", || request.clone().send())
-            .await?;
-        stream::iter(page.items.unwrap_or_default())
+    let (first, last) = (item::block_sk(0), item::block_sk(below));
+    let mut pages = Pages::new(caller, "look for drained blocks", item::place_pk(place))
+        .between(first, last)
+        .only(&[PK, SK, STAGE, FIRST, COUNT]);
+    while let Some(items) = pages.next().await? {
+        stream::iter(items)
             .map(|item| remove_block(caller, item))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
             .await?;
-        start = page.last_evaluated_key;
-        if start.is_none() {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// Removes one block's item. Its parts are first noted as removable, in the same step, so that none is forgotten.

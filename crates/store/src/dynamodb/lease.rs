@@ -1,11 +1,12 @@
 //! The leases of processes: one item each, under one key.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use bytes::Bytes;
 use evenkeel_flow::diversion::Process;
 
-use super::call::{Caller, Kind};
+use super::call::Caller;
 use super::item::{self, DATA, Key, LEASES, REV};
+use super::pages::Pages;
 use crate::Error;
 
 fn key(process: Process) -> Key {
@@ -56,26 +57,12 @@ pub(super) async fn remove(caller: &Caller, process: Process, renewal: u64) -> R
 
 /// All leases that stand, in no order.
 pub(super) async fn all(caller: &Caller) -> Result<Vec<Bytes>, Error> {
+    let mut pages = Pages::new(caller, "read the leases", LEASES.to_owned());
     let mut found = Vec::new();
-    let mut start = None;
-    loop {
-        let request = caller
-            .client
-            .query()
-            .table_name(&caller.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", AttributeValue::S(LEASES.to_owned()))
-            .set_exclusive_start_key(start);
-        let page = caller
-            .get(Kind::Read, "read the leases", || request.clone().send())
-            .await?;
-        for mut item in page.items.unwrap_or_default() {
+    while let Some(items) = pages.next().await? {
+        for mut item in items {
             found.push(item::take_bytes(&mut item, DATA).ok_or_else(|| caller.foreign("a lease"))?);
         }
-        start = page.last_evaluated_key;
-        if start.is_none() {
-            return Ok(found);
-        }
     }
+    Ok(found)
 }

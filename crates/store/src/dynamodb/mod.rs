@@ -9,6 +9,7 @@ mod failure;
 mod item;
 mod keeper;
 mod lease;
+mod pages;
 mod read;
 mod stage;
 mod table;

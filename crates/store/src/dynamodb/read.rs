@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -12,6 +11,7 @@ use super::call::{Caller, Kind};
 use super::commit::{Known, read_record};
 use super::failure::Verdict;
 use super::item::{self, DATA, Item, Key, LISTED, PK, SHARDS, SK};
+use super::pages::Pages;
 use super::stage::{PART_BYTES, Parts};
 use crate::server::{Block, Kept};
 use crate::{Error, Place};
@@ -30,23 +30,19 @@ pub(super) async fn blocks(
     from: u64,
     bytes_max: usize,
 ) -> Result<Vec<Block>, Error> {
+    let (first, last) = (item::block_sk(from.saturating_add(1)), item::block_sk(u64::MAX));
+    let mut pages = Pages::new(caller, "read blocks", item::place_pk(place)).between(first, last);
     let mut found = Vec::new();
     let mut room = bytes_max;
-    let mut start = None;
-    loop {
-        let range = (item::block_sk(from.saturating_add(1)), item::block_sk(u64::MAX));
-        let page = query(caller, "read blocks", item::place_pk(place), Some(range), start).await?;
-        for mut item in page.items.unwrap_or_default() {
+    while let Some(items) = pages.next().await? {
+        for mut item in items {
             let is_full = !take_some(caller, &mut item, from, &mut room, &mut found).await?;
             if is_full {
                 return Ok(found);
             }
         }
-        start = page.last_evaluated_key;
-        if start.is_none() {
-            return Ok(found);
-        }
     }
+    Ok(found)
 }
 
 /// Adds the blocks of one item while there is room. False: there is none left.
@@ -171,50 +167,15 @@ pub(super) async fn listed(caller: &Caller, known: &Known) -> Result<Vec<(Place,
 }
 
 async fn listed_in(caller: &Caller, shard: u32) -> Result<Vec<Place>, Error> {
+    let mut pages = Pages::new(caller, "read the list of places", item::listed_pk(shard));
     let mut places = Vec::new();
-    let mut start = None;
-    loop {
-        let page = query(
-            caller,
-            "read the list of places",
-            item::listed_pk(shard),
-            None,
-            start,
-        )
-        .await?;
-        for item in page.items() {
+    while let Some(items) = pages.next().await? {
+        for item in &items {
             let name = item::text(item, SK).unwrap_or_default();
             places.push(item::place_of(name).ok_or_else(|| caller.foreign("the name of a place"))?);
         }
-        start = page.last_evaluated_key;
-        if start.is_none() {
-            return Ok(places);
-        }
     }
-}
-
-async fn query(
-    caller: &Caller,
-    action: &'static str,
-    pk: String,
-    range: Option<(String, String)>,
-    start: Option<Item>,
-) -> Result<QueryOutput, Error> {
-    let request = caller
-        .client
-        .query()
-        .table_name(&caller.table)
-        .consistent_read(true)
-        .expression_attribute_values(":pk", item::string(pk))
-        .set_exclusive_start_key(start);
-    let request = match range {
-        None => request.key_condition_expression("pk = :pk"),
-        Some((first, last)) => request
-            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":first", item::string(first))
-            .expression_attribute_values(":last", item::string(last)),
-    };
-    caller.get(Kind::Read, action, || request.clone().send()).await
+    Ok(places)
 }
 
 /// Reads items by their keys, consistently. Those that are not there are not in the answer.

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::call::{Caller, Kind};
 use super::item::{self, AT, COUNT, DATA, FIRST, Item, Key, SK, STAGES, SWEPT};
+use super::pages::Pages;
 use crate::Error;
 
 /// Bytes of one part: an item takes 400 KB, its key and names included.
@@ -183,30 +184,14 @@ pub(super) async fn delete(caller: &Caller, key: Key) -> Result<(), Error> {
 /// Removes the parts that nobody showed for [`ABANDONED_AFTER`] or longer, and what a killed removal left. Returns how many
 /// entries were removed. May be killed at any point, and called by several processes at once.
 pub(super) async fn sweep(caller: &Caller, now: Timestamp) -> Result<usize, Error> {
+    let mut pages = Pages::new(caller, "look for what was abandoned", STAGES.to_owned());
     let mut removed = 0;
-    let mut start = None;
-    loop {
-        let request = caller
-            .client
-            .query()
-            .table_name(&caller.table)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", item::string(STAGES))
-            .set_exclusive_start_key(start);
-        let page = caller
-            .get(Kind::Read, "look for what was abandoned", || {
-                request.clone().send()
-            })
-            .await?;
-        for entry in page.items() {
+    while let Some(entries) = pages.next().await? {
+        for entry in &entries {
             removed += usize::from(sweep_one(caller, entry, now).await?);
         }
-        start = page.last_evaluated_key;
-        if start.is_none() {
-            return Ok(removed);
-        }
     }
+    Ok(removed)
 }
 
 async fn sweep_one(caller: &Caller, entry: &Item, now: Timestamp) -> Result<bool, Error> {

@@ -32,30 +32,36 @@ const BLOCKS_MAX: i64 = 256;
 /// Most time to find out why no connection is to be had.
 const ASK_WHY: Duration = Duration::from_secs(2);
 
-const REPLACE: &str = "\
-WITH won AS (
-    UPDATE records SET revision = revision + 1, head = $4, is_listed = $5, bytes = $6
-    WHERE topic = $1 AND partition = $2 AND revision = $3 RETURNING 1
+/// A commit of one place: what changes its record, and the blocks that are added if it did.
+macro_rules! commit {
+    ($change:literal) => {
+        concat!(
+            "WITH won AS (",
+            $change,
+            " RETURNING 1
 ), added AS (
     INSERT INTO blocks (generation, topic, partition, position, finish, bytes)
     SELECT (SELECT max(number) FROM generations), $1, $2, block.position, block.finish, block.bytes
     FROM unnest($7::bigint[], $8::bigint[], $9::bytea[]) AS block (position, finish, bytes)
     WHERE EXISTS (SELECT 1 FROM won)
 )
-SELECT count(*) FROM won";
+SELECT count(*) FROM won"
+        )
+    };
+}
 
-const FIRST: &str = "\
-WITH won AS (
+const REPLACE: &str = commit!(
+    "
+    UPDATE records SET revision = revision + 1, head = $4, is_listed = $5, bytes = $6
+    WHERE topic = $1 AND partition = $2 AND revision = $3"
+);
+
+const FIRST: &str = commit!(
+    "
     INSERT INTO records (topic, partition, revision, head, is_listed, bytes)
     SELECT $1, $2, 1, $4, $5, $6 WHERE $3::bigint IS NULL
-    ON CONFLICT DO NOTHING RETURNING 1
-), added AS (
-    INSERT INTO blocks (generation, topic, partition, position, finish, bytes)
-    SELECT (SELECT max(number) FROM generations), $1, $2, block.position, block.finish, block.bytes
-    FROM unnest($7::bigint[], $8::bigint[], $9::bytea[]) AS block (position, finish, bytes)
-    WHERE EXISTS (SELECT 1 FROM won)
-)
-SELECT count(*) FROM won";
+    ON CONFLICT DO NOTHING"
+);
 
 const BLOCKS: &str = "\
 SELECT position, finish, bytes FROM (

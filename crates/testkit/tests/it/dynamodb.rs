@@ -1,10 +1,8 @@
-use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 
 use evenkeel_testkit::{DynamoDb, dynamodb_or_skip};
 
-use crate::kafka::wait_until_closed;
+use crate::holder;
 
 fn address(server: &DynamoDb) -> String {
     server.endpoint().strip_prefix("http://").unwrap().to_owned()
@@ -23,42 +21,12 @@ fn a_dropped_server_leaves_nothing() {
     assert!(!folder.exists());
 }
 
-/// Set in the copy of this test process that holds the server and is killed.
-const HOLDER: &str = "EVENKEEL_TESTKIT_DYNAMODB_HOLDER";
-
 #[test]
 fn a_killed_test_process_takes_the_server_with_it() {
-    if std::env::var_os(HOLDER).is_some() {
-        return hold();
+    if holder::is_meant() {
+        return holder::hold(&address(&DynamoDb::start()));
     }
-    if dynamodb_or_skip().is_none() {
-        return;
+    if dynamodb_or_skip().is_some() {
+        holder::takes_its_server_with_it("dynamodb::a_killed_test_process_takes_the_server_with_it");
     }
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "dynamodb::a_killed_test_process_takes_the_server_with_it",
-            "--nocapture",
-        ])
-        .env(HOLDER, "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
-    let address = lines
-        .map(Result::unwrap)
-        .find_map(|line| Some(line.split_once("address=")?.1.to_owned()))
-        .unwrap();
-    assert!(TcpStream::connect(&address).is_ok());
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    wait_until_closed(&address);
-}
-
-/// Starts the server, says where, and waits to be killed.
-fn hold() {
-    let server = DynamoDb::start();
-    println!("address={}", address(&server));
-    std::io::stdin().read_line(&mut String::new()).unwrap();
 }

@@ -1,18 +1,8 @@
-use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use evenkeel_testkit::{Kafka, Listener, Options, kafka_or_skip};
 
-/// Waits until nothing listens there any more.
-pub(crate) fn wait_until_closed(address: &str) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(address).is_ok() {
-        assert!(Instant::now() < deadline, "{address} still answers");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use crate::holder;
 
 fn topics(kafka: &Kafka) -> String {
     let output = kafka
@@ -67,42 +57,12 @@ fn a_killed_node_comes_back_with_its_data() {
     assert!(!folder.exists());
 }
 
-/// Set in the copy of this test process that holds Kafka and is killed.
-const HOLDER: &str = "EVENKEEL_TESTKIT_HOLDER";
-
 #[test]
 fn a_killed_test_process_takes_kafka_with_it() {
-    if std::env::var_os(HOLDER).is_some() {
-        return hold_kafka();
+    if holder::is_meant() {
+        return holder::hold(Kafka::start(Options::default()).bootstrap());
     }
-    if kafka_or_skip(Options::default()).is_none() {
-        return;
+    if kafka_or_skip(Options::default()).is_some() {
+        holder::takes_its_server_with_it("kafka::a_killed_test_process_takes_kafka_with_it");
     }
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "kafka::a_killed_test_process_takes_kafka_with_it",
-            "--nocapture",
-        ])
-        .env(HOLDER, "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
-    let address = lines
-        .map(Result::unwrap)
-        .find_map(|line| Some(line.split_once("bootstrap=")?.1.to_owned()))
-        .unwrap();
-    assert!(TcpStream::connect(&address).is_ok());
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    wait_until_closed(&address);
-}
-
-/// Starts Kafka, says where, and waits to be killed.
-fn hold_kafka() {
-    let kafka = Kafka::start(Options::default());
-    println!("bootstrap={}", kafka.bootstrap());
-    std::io::stdin().read_line(&mut String::new()).unwrap();
 }

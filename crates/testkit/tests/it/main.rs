@@ -9,5 +9,6 @@
 
 mod architecture;
 mod dynamodb;
+mod holder;
 mod kafka;
 mod tools;
