@@ -9,7 +9,7 @@ use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 
 use crate::disk::stamps::{Stamps, span_of};
 use crate::shared::{AppendIn, Lane, Listed, SharedStandby};
-use crate::standby::BoxFuture;
+use crate::standby::{BoxFuture, oldest_first};
 use crate::{AppendId, Damage, Error, Piece, Place, PlaceStats, Row, Span, Standby, Stats, StoredRow};
 
 /// Appends that are remembered.
@@ -101,13 +101,11 @@ impl State {
     }
 
     fn open_places(&self) -> Vec<PlaceStats> {
-        let mut open: Vec<PlaceStats> = self
+        let open = self
             .places
             .iter()
-            .filter_map(|(place, holding)| holding.stats(place))
-            .collect();
-        open.sort_by(|one, other| (one.oldest, &one.place).cmp(&(other.oldest, &other.place)));
-        open
+            .filter_map(|(place, holding)| holding.stats(place));
+        oldest_first(open.collect())
     }
 }
 
@@ -255,15 +253,7 @@ impl Standby for MemoryStandby {
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, Error>> {
         let state = self.lock();
-        let open = state.open_places();
-        let stats = Stats {
-            events: open.iter().map(|place| place.events).sum(),
-            bytes: state.used_bytes(),
-            oldest: open.first().map(|place| place.oldest),
-            places: open.len() as u64,
-            used_bytes: state.used_bytes(),
-            limit_bytes: self.limit_bytes,
-        };
+        let stats = Stats::of(&state.open_places(), state.used_bytes(), self.limit_bytes);
         Box::pin(async move { Ok(stats) })
     }
 

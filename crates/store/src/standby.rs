@@ -172,6 +172,26 @@ pub struct Stats {
     pub limit_bytes: u64,
 }
 
+/// Sorts what [`Standby::open_places`] tells: the place with the oldest row first.
+pub(crate) fn oldest_first(mut open: Vec<PlaceStats>) -> Vec<PlaceStats> {
+    open.sort_by(|one, other| (one.oldest, &one.place).cmp(&(other.oldest, &other.place)));
+    open
+}
+
+impl Stats {
+    /// What [`Standby::stats`] tells where these are the places that hold rows, the one with the oldest first.
+    pub(crate) fn of(open: &[PlaceStats], used_bytes: u64, limit_bytes: u64) -> Self {
+        Self {
+            events: open.iter().map(|place| place.events).sum(),
+            bytes: open.iter().map(|place| place.bytes).sum(),
+            oldest: open.first().map(|place| place.oldest),
+            places: open.len() as u64,
+            used_bytes,
+            limit_bytes,
+        }
+    }
+}
+
 /// Bytes that could not be read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {

@@ -15,6 +15,7 @@ use super::frame::Block;
 use super::ledger::Ledger;
 use super::open::{Access, keep, list_again, storage};
 use super::{Config, segment};
+use crate::standby::oldest_first;
 use crate::{Damage, Error, Piece, Place, PlaceStats, Row, Span, Stats, StoredRow, disk_faults};
 
 /// Bytes of blocks that are taken from one segment before the ledger is asked again.
@@ -132,20 +133,13 @@ impl Fetcher {
         for name in names {
             places.extend(self.place_stats(&name)?);
         }
-        places.sort_by(|one: &PlaceStats, other| (one.oldest, &one.place).cmp(&(other.oldest, &other.place)));
-        Ok(places)
+        Ok(oldest_first(places))
     }
 
     pub(super) fn stats(&mut self) -> io::Result<Stats> {
         let places = self.open_places()?;
-        Ok(Stats {
-            events: places.iter().map(|place| place.events).sum(),
-            bytes: places.iter().map(|place| place.bytes).sum(),
-            oldest: places.first().map(|place| place.oldest),
-            places: places.len() as u64,
-            used_bytes: lock(&self.ledger).used_bytes(),
-            limit_bytes: self.config.limit_bytes,
-        })
+        let used_bytes = lock(&self.ledger).used_bytes();
+        Ok(Stats::of(&places, used_bytes, self.config.limit_bytes))
     }
 
     fn place_stats(&mut self, name: &Place) -> io::Result<Option<PlaceStats>> {

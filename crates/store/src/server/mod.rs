@@ -24,7 +24,7 @@ use self::lane::{Lane, Seen, change, decode, fetch, wait_for_others};
 use self::read::Damages;
 use self::record::{Answer, Ask, Draft, Record};
 use self::usage::Usage;
-use crate::standby::BoxFuture;
+use crate::standby::{BoxFuture, oldest_first};
 use crate::{AppendId, AppendIn, Damage, Error, Piece, Place, PlaceStats, Row, Span, Standby, Stats};
 
 /// Places of which this process remembers the record, more or less.
@@ -148,12 +148,11 @@ impl<K: Keeper> ServerStandby<K> {
         let mut failures = 0;
         loop {
             let mut drafts = BTreeMap::<&Place, (Option<u64>, Draft)>::new();
-            let Seen { revision, record } = fetch(&*self.keeper, from).await?;
-            let seen = Seen { revision, record };
+            let seen = fetch(&*self.keeper, from).await?;
             let front = self.front(from, &seen, below).await?;
             let mut draft = Draft::new(seen.record);
             let is_removed = draft.remove(below, front);
-            drafts.insert(from, (revision, draft));
+            drafts.insert(from, (seen.revision, draft));
             for (place, rows) in &targets {
                 if !drafts.contains_key(place) {
                     let Seen { revision, record } = fetch(&*self.keeper, place).await?;
@@ -191,12 +190,8 @@ impl<K: Keeper> ServerStandby<K> {
 
     async fn open(&self) -> Result<Vec<PlaceStats>, Error> {
         let all = self.all().await?;
-        let mut open: Vec<PlaceStats> = all
-            .iter()
-            .filter_map(|(place, record)| record.stats(place))
-            .collect();
-        open.sort_by(|one, other| (one.oldest, &one.place).cmp(&(other.oldest, &other.place)));
-        Ok(open)
+        let open = all.iter().filter_map(|(place, record)| record.stats(place));
+        Ok(oldest_first(open.collect()))
     }
 }
 
@@ -243,15 +238,8 @@ impl<K: Keeper> Standby for ServerStandby<K> {
     fn stats(&self) -> BoxFuture<'_, Result<Stats, Error>> {
         Box::pin(async move {
             let open = self.open().await?;
-            let bytes = open.iter().map(|place| place.bytes).sum();
-            Ok(Stats {
-                events: open.iter().map(|place| place.events).sum(),
-                bytes,
-                oldest: open.first().map(|place| place.oldest),
-                places: open.len() as u64,
-                used_bytes: bytes,
-                limit_bytes: self.usage.limit_bytes(),
-            })
+            let used_bytes = open.iter().map(|place| place.bytes).sum();
+            Ok(Stats::of(&open, used_bytes, self.usage.limit_bytes()))
         })
     }
 
