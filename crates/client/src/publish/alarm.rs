@@ -14,6 +14,14 @@ use super::engine::Engine;
 
 /// Between writes of the file.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// Alarms against a partition that end when it takes events again.
+const OF_SENDING: [AlarmKind; 5] = [
+    AlarmKind::TopicMissing,
+    AlarmKind::AuthenticationRefused,
+    AlarmKind::PermissionRefused,
+    AlarmKind::TimestampRefused,
+    AlarmKind::Refused,
+];
 
 /// The alarms, and whether the file says the same.
 #[derive(Debug)]
@@ -127,8 +135,15 @@ impl Engine {
             return;
         };
         if matches!(outcome.answer, Answer::Appended { .. }) && std::mem::take(&mut line.is_alarmed) {
+            self.clear_of(id, &OF_SENDING);
+        }
+    }
+
+    /// What stood against a line's partition does so no longer.
+    pub(super) fn clear_of(&mut self, id: u32, kinds: &[AlarmKind]) {
+        if let Some(line) = self.lines.get(&id) {
             let TopicPartition { topic, partition } = line.partition.clone();
-            self.clear(&topic, Some(partition), &AlarmKind::ALL);
+            self.clear(&topic, Some(partition), kinds);
         }
     }
 

@@ -11,7 +11,7 @@ use evenkeel_store::{Holds, Span};
 use super::batch::Batch;
 use super::receipt::LetterPlace;
 use super::send::SentRequest;
-use super::store_step::StoreStep;
+use super::store_step::{Failure, StoreStep};
 
 /// One end of something.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub(super) enum Done {
         append: u64,
         result: Result<u64, evenkeel_store::Error>,
     },
-    /// A step of a line in the store; `None` for a read that fails and must wait for its turn anew.
+    /// A step of a line in the store; only a read fails, and must wait for its turn anew.
     Stored {
         line: u32,
         step: StoreStep,
-        input: Option<Input<Batch>>,
+        input: Result<Input<Batch>, Failure>,
     },
     /// Something that a line is told as it is.
     Told { line: u32, input: Input<Batch> },

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_broker::batch;
+use evenkeel_event::TopicPartition;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::Stamping;
 use evenkeel_flow::session::{Input, Payload as _, StampedRange, Stored};
-use evenkeel_store::{Error, Piece, Place, Row, Standby, StoredRow};
+use evenkeel_store::{AlarmKind, Error, Piece, Place, Row, Standby, StoredRow};
 
 use super::batch::{Batch, Gathering};
 use super::done::Done;
@@ -17,9 +18,9 @@ use super::torn;
 use crate::failpoint::{Point, pass};
 
 /// Most bytes that are read at once.
-const READ_BYTES_MAX: usize = 1 << 20;
+pub(super) const READ_BYTES_MAX: usize = 512 << 10;
 /// Rows without a stamp are joined up to this size.
-const JOINED_BYTES: usize = 128 << 10;
+const JOINED_BYTES: usize = 256 << 10;
 /// Wait before a step is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
@@ -69,18 +70,21 @@ impl Engine {
         }));
     }
 
-    pub(super) fn stored(&mut self, id: u32, step: &StoreStep, input: Option<Input<Batch>>) {
+    pub(super) fn stored(&mut self, id: u32, step: &StoreStep, input: Result<Input<Batch>, Failure>) {
         if let Some(line) = self.lines.get_mut(&id) {
             line.steps.pop_front();
         }
         self.begin_step(id);
-        let Some(input) = input else {
-            self.read_again(id, step);
-            return;
+        let input = match input {
+            Ok(input) => input,
+            Err(failure) => return self.read_again(id, step, failure),
         };
         if let (StoreStep::Read { events_max, .. }, Input::Read { batches }) = (step, &input) {
             let read: i32 = batches.iter().map(|batch| batch.payload.count()).sum();
             self.has_read(*events_max, u32::try_from(read).unwrap_or(0));
+            self.turns.has_come(id, batches);
+            self.give_turns();
+            self.clear_of(id, &[AlarmKind::DamagedRows]);
         }
         if let Some(line) = self.lines.get_mut(&id)
             && let Input::Removed { below } = input
@@ -88,53 +92,71 @@ impl Engine {
             let from = line.drained_to.max(line.machine.parked().start);
             self.shared.count_drained(below.saturating_sub(from));
             line.drained_to = below;
+            self.turns.has_left(id, below);
+            self.give_turns();
         }
         self.inbox.push_back((id, input));
     }
 
     /// A read that failed waits for another turn, behind the steps for what was read before it.
-    fn read_again(&mut self, id: u32, step: &StoreStep) {
+    fn read_again(&mut self, id: u32, step: &StoreStep, failure: Failure) {
+        if let (Failure::Damaged(message), Some(line)) = (failure, self.lines.get(&id)) {
+            let TopicPartition { topic, partition } = line.partition.clone();
+            self.raise(AlarmKind::DamagedRows, topic, Some(partition), message);
+        }
         if let StoreStep::Read { from, events_max } = *step {
             self.has_read(events_max, 0);
+            self.turns.has_come(id, &[]);
             self.order_read(id, from);
         }
     }
 }
 
-/// Makes the step, however often it has to be tried; `None` for a read that fails.
-async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Option<Input<Batch>> {
+/// Why a step was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The store did not make it.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// What the store gave back is not what was parked.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// Makes the step, however often it has to be tried; a read is tried once.
+async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Result<Input<Batch>, Failure> {
     let mut is_told = false;
     loop {
-        let failure = match attempt(&*store, &place, &step).await {
-            Ok(input) => return Some(input),
-            Err(failure) => failure,
+        let error = match attempt(&*store, &place, &step).await {
+            Ok(input) => return Ok(input),
+            Err(error) => error,
         };
-        if !std::mem::replace(&mut is_told, true) {
-            tracing::error!(topic = %place.topic, partition = ?place.partition, error = failure, "parked events cannot be sent on");
+        // Damage is told by its alarm.
+        if matches!(error, Failure::Store(_)) && !std::mem::replace(&mut is_told, true) {
+            tracing::error!(topic = %place.topic, partition = ?place.partition, %error, "parked events cannot be sent on");
         }
         tokio::time::sleep(AGAIN_AFTER).await;
         if let StoreStep::Read { .. } = step {
-            return None;
+            return Err(error);
         }
     }
 }
 
-async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result<Input<Batch>, String> {
-    let said = |error: Error| error.to_string();
+async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result<Input<Batch>, Failure> {
     match step {
         StoreStep::Stamp { write, stamps } => {
             pass(Point::DrainStamp);
-            store.store_stamps(place, stamps.clone()).await.map_err(said)?;
+            store.store_stamps(place, stamps.clone()).await?;
             Ok(Input::StampsStored { write: *write })
         }
         StoreStep::Remove { below } => {
             pass(Point::Remove);
-            store.remove(place, *below).await.map_err(said)?;
+            store.remove(place, *below).await?;
             Ok(Input::Removed { below: *below })
         }
         StoreStep::Read { from, events_max } => {
-            let piece = read_whole(store, place, *from).await.map_err(said)?;
-            if piece.rows.is_empty() && store.span(place).await.map_err(said)?.tail > *from {
+            let piece = read_whole(store, place, *from).await?;
+            if piece.rows.is_empty() && store.span(place).await?.tail > *from {
                 return Err(unreadable(*from));
             }
             let batches = read(piece, *from, u64::from(*events_max))?;
@@ -157,7 +179,7 @@ async fn read_whole(store: &dyn Standby, place: &Place, from: u64) -> Result<Pie
 
 /// The batches from the position `from` on, of at most `events_max` records: a stamped one as it was stamped, also when it
 /// has more, others joined.
-fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, String> {
+fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, Failure> {
     let end = piece.rows.last().map_or(from, end_of);
     let wanted = end.min(from.saturating_add(events_max));
     let mut stamps = piece
@@ -175,7 +197,7 @@ fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, 
                 unstamped_until(&piece.rows, at, limit)
             }
         };
-        let Some(payload) = cut(&piece.rows, at, until).map_err(|error| error.to_string())? else {
+        let Some(payload) = cut(&piece.rows, at, until).map_err(|_| unreadable(at))? else {
             break;
         };
         batches.push(Stored {
@@ -192,10 +214,11 @@ fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, 
     Ok(batches)
 }
 
-fn unreadable(from: u64) -> String {
-    format!(
-        "the records from position {from} on cannot be read back: `evenkeel standby list` shows the damage"
-    )
+fn unreadable(from: u64) -> Failure {
+    Failure::Damaged(format!(
+        "the records from position {from} on cannot be read back, and hold up what is behind them: evenkeel standby list \
+         shows the damage, evenkeel standby skip gives it up"
+    ))
 }
 
 /// Where a batch of unstamped records from `at` on ends, at the latest at `limit` and before a row that is missing: behind
@@ -398,7 +421,7 @@ mod tests {
             stamping.stamp.base_sequence = sequence;
             Some(stamping)
         };
-        let seen = |input: Result<Input<Batch>, String>| match input {
+        let seen = |input: Result<Input<Batch>, Failure>| match input {
             Ok(Input::Read { batches }) => batches
                 .into_iter()
                 .map(|batch| {
