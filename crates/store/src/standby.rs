@@ -51,11 +51,17 @@ pub trait Standby: Send + Sync + fmt::Debug {
     fn remove(&self, place: &Place, below: u64) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Moves the records of `from` below a position on, in one step: they are removed there, and `rows` are appended to
-    /// their places. For events that were parked before their partitions were known.
+    /// their places, at most [`Standby::places_max`] different ones. For events that were parked before their partitions
+    /// were known.
     ///
     /// # Errors
     /// What the storage says. After [`Error::Storage`] look at [`Standby::span`]: either everything has moved or nothing.
     fn place(&self, from: &Place, below: u64, rows: Vec<(Place, Row)>) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The most places to which one [`Standby::place`] moves rows, at least 1.
+    fn places_max(&self) -> usize {
+        usize::MAX
+    }
 
     /// The positions that a place holds. An empty place says where its next record will stand, from 0.
     ///

@@ -15,6 +15,7 @@ mod intake;
 mod letter;
 mod line;
 mod many;
+mod placing;
 mod producer;
 mod publisher;
 mod receipt;

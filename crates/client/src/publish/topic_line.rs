@@ -12,7 +12,7 @@ use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input as LineInput, Outcome, Payload as _, Ticket};
 use evenkeel_flow::unplaced::{Input, Order, Unplaced};
-use evenkeel_store::{AlarmKind, Place, Row, Span, Standby};
+use evenkeel_store::{AlarmKind, Place, Span};
 
 use super::alarm::of_trouble;
 use super::batch::{Batch, Gathering};
@@ -21,7 +21,8 @@ use super::engine::Engine;
 use super::front::{Front, Ready};
 use super::intake::Intake;
 use super::line::Appends;
-use super::store_step::{end_of, row};
+use super::placing::place_some;
+use super::store_step::row;
 use super::topic::Topic;
 use crate::config::NewTopics;
 
@@ -30,8 +31,6 @@ const LOOK_UP_AGAIN: Backoff = Backoff {
     first: Duration::from_millis(50),
     longest: Duration::from_secs(1),
 };
-/// Most bytes of parked records that are placed in one step.
-const PLACE_BYTES_MAX: usize = 1 << 20;
 /// Wait before placing is tried again.
 const PLACE_AGAIN: Duration = Duration::from_millis(200);
 /// `max.message.bytes` of a dead-letter topic: a letter carries what was too large for its topic.
@@ -510,57 +509,4 @@ fn part(topic: &Topic, partitions: usize, batch: &Batch) -> Result<Parts, evenke
     open.into_iter()
         .map(|(partition, (gathering, indexes))| Ok((partition, (gathering.close()?, indexes))))
         .collect()
-}
-
-/// Moves a bounded number of the oldest records under a topic to their partitions, in one durable step. Returns the
-/// position of the oldest that is left, and the partitions that grew with their new ends.
-async fn place_some(
-    store: &dyn Standby,
-    topic: &Topic,
-    place: &Place,
-    partitions: usize,
-    from: u64,
-) -> Result<(u64, Vec<(i32, Span)>), String> {
-    let said = |error: evenkeel_store::Error| error.to_string();
-    let span = store.span(place).await.map_err(said)?;
-    let mut open = BTreeMap::<i32, (Gathering, Row)>::new();
-    let mut below = span.head.max(from);
-    if span.head <= from {
-        let piece = store.read(place, from, PLACE_BYTES_MAX).await.map_err(said)?;
-        below = piece.rows.last().map_or(span.tail, end_of);
-        for stored in &piece.rows {
-            let batch = Batch::revive(stored).ok_or("a parked row holds no batch")?;
-            let skipped = usize::try_from(from.saturating_sub(stored.position)).unwrap_or(0);
-            let records = batch.open().map_err(|error| error.to_string())?;
-            for record in records.iter().skip(skipped) {
-                let partition = i32::try_from(topic.partition(record.key, partitions)).unwrap_or(0);
-                let (gathering, _) = open
-                    .entry(partition)
-                    .or_insert_with(|| (Gathering::new(batch.kind()), stored.row.clone()));
-                gathering.push(&record).map_err(|error| error.to_string())?;
-            }
-        }
-    }
-    let mut rows = Vec::with_capacity(open.len());
-    for (partition, (gathering, oldest)) in open {
-        let batch = gathering.close().map_err(|error| error.to_string())?;
-        let at = Place {
-            topic: place.topic.clone(),
-            partition: Some(partition),
-        };
-        rows.push((at, row(&batch, None, oldest.appended_at)));
-    }
-    store.place(place, below, rows).await.map_err(said)?;
-    let mut grown = Vec::with_capacity(partitions);
-    for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-        let at = Place {
-            topic: place.topic.clone(),
-            partition: Some(partition),
-        };
-        let span = store.span(&at).await.map_err(said)?;
-        if !span.is_empty() {
-            grown.push((partition, span));
-        }
-    }
-    Ok((below, grown))
 }

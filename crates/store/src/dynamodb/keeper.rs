@@ -21,6 +21,10 @@ impl Keeper for DynamoKeeper {
         Box::pin(commit::commit(&self.caller, &self.known, changes))
     }
 
+    fn changes_max(&self) -> usize {
+        commit::CHANGES_MAX
+    }
+
     fn blocks(&self, place: &Place, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>, Error>> {
         let place = place.clone();
         Box::pin(async move { read::blocks(&self.caller, &place, from, bytes_max).await })

@@ -31,12 +31,17 @@ pub trait Keeper: Send + Sync + fmt::Debug + 'static {
     fn record(&self, place: &Place) -> BoxFuture<'_, Result<Option<Kept>, Error>>;
 
     /// Makes all changes or none. False: a record has another revision than its change expects. `changes` name different
-    /// places, at least one, and may hold some hundreds of blocks with 64 MiB together: what is too large for one request
+    /// places, at least one and at most [`Keeper::changes_max`], and may hold some hundreds of blocks with 64 MiB together: what is too large for one request
     /// is staged first and appears with the records.
     ///
     /// # Errors
     /// What the server says.
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// The most changes of one commit, at least 2.
+    fn changes_max(&self) -> usize {
+        usize::MAX
+    }
 
     /// The blocks of a place that end behind `from`, in the order of their positions: at least one where there is one,
     /// then as many as fit into `bytes_max`. Blocks below the head of the record or at its tail and behind may be among them.

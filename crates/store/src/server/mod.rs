@@ -226,6 +226,11 @@ impl<K: Keeper> Standby for ServerStandby<K> {
         Box::pin(async move { self.move_rows(&from, below, &rows).await })
     }
 
+    fn places_max(&self) -> usize {
+        // The place that the rows leave changes too.
+        self.keeper.changes_max().saturating_sub(1)
+    }
+
     fn span(&self, place: &Place) -> BoxFuture<'_, Result<Span, Error>> {
         let place = place.clone();
         Box::pin(async move { Ok(fetch(&*self.keeper, &place).await?.record.span) })

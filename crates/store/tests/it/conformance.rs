@@ -24,6 +24,7 @@ pub(crate) async fn run(factory: &dyn Factory) {
     reading_is_bounded(factory).await;
     removing_is_final_and_positions_go_on(factory).await;
     placing_moves_in_one_step(factory).await;
+    one_move_goes_to_as_many_places_as_the_store_says(factory).await;
     reports_the_oldest_place_first(factory).await;
     many_writers_are_all_served(factory).await;
 }
@@ -248,6 +249,27 @@ async fn placing_moves_in_one_step(factory: &dyn Factory) {
     assert_eq!(texts(&*store, &zero).await, ["a", "c"]);
     assert_eq!(texts(&*store, &one).await, ["b"]);
     assert_eq!(store.span(&zero).await.unwrap(), Span { head: 0, tail: 2 });
+}
+
+async fn one_move_goes_to_as_many_places_as_the_store_says(factory: &dyn Factory) {
+    let store = factory.open(false).await;
+    let unplaced = place("orders", None);
+    let count = i32::try_from(store.places_max().min(50)).unwrap();
+    let texts_of = |number: i32| format!("r{number}");
+    for number in 0..count {
+        let id = append_id(u64::try_from(number).unwrap());
+        store
+            .append(&unplaced, id, rows(&[&texts_of(number)]))
+            .await
+            .unwrap();
+    }
+    let placed = (0..count).map(|number| (place("orders", Some(number)), row(&texts_of(number))));
+    let below = u64::try_from(count).unwrap();
+    store.place(&unplaced, below, placed.collect()).await.unwrap();
+    for number in 0..count {
+        let at = place("orders", Some(number));
+        assert_eq!(texts(&*store, &at).await, [texts_of(number)]);
+    }
 }
 
 async fn reports_the_oldest_place_first(factory: &dyn Factory) {
