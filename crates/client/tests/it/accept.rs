@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use evenkeel_store::{AlarmKind, Alarms, Config, DiskStandby, Place};
+use evenkeel_store::{AlarmKind, Config, DiskStandby, Place};
 
 use crate::stage::{PATIENCE, Stage, orders, publish_all, restarted};
 
@@ -51,11 +51,7 @@ async fn a_lane_stands_still_at_an_event_that_is_damaged_until_it_is_given_up() 
     // It is not passed over, and later events do not overtake it.
     publish_all(&publisher, &["ann"], 5..6).await;
     assert!(publisher.parked().await.unwrap().events >= 2);
-    let damaged = Some((AlarmKind::DamagedRows, Some(partition)));
-    while alarm(&stage) != damaged {
-        assert!(start.elapsed() < PATIENCE, "{:?}", alarm(&stage));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    stage.alarmed(&[(AlarmKind::DamagedRows, Some(partition))]).await;
     publisher.close(Duration::from_secs(1)).await;
     drop(publisher);
     assert_eq!(ids(&stage).await, ["ann-0", "ann-1", "ann-2"]);
@@ -81,13 +77,7 @@ async fn a_lane_stands_still_at_an_event_that_is_damaged_until_it_is_given_up() 
         ["ann-0", "ann-1", "ann-2", "ann-4", "ann-5", "ann-6"]
     );
     assert!(publisher.close(PATIENCE).await);
-    assert_eq!(alarm(&stage), None, "it is mended");
-}
-
-/// What stands against the application, as its operator sees it.
-fn alarm(stage: &Stage) -> Option<(AlarmKind, Option<i32>)> {
-    let alarms = Alarms::read(&stage.path("application")).unwrap();
-    alarms.all().first().map(|alarm| (alarm.kind, alarm.partition))
+    assert_eq!(stage.alarms(), [], "it is mended");
 }
 
 /// The store, when the last publisher has let go of it.

@@ -9,6 +9,7 @@
 )]
 
 mod accept;
+mod alarms;
 mod consume;
 mod consume_changes;
 mod faults;

@@ -12,9 +12,11 @@ use evenkeel::{Config, Event, EventId, EventType, Kafka, NewTopics, Publisher, R
 use evenkeel_broker::Cluster;
 use evenkeel_broker::fetch::{At, Until};
 use evenkeel_embedded::Broker;
+use evenkeel_embedded::faults::Faults;
 use evenkeel_embedded::proxy::Proxy;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicPartition, headers};
+use evenkeel_store::{AlarmKind, Alarms};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -111,6 +113,30 @@ impl Stage {
 
     pub(crate) async fn stop_broker(&mut self) {
         self.broker.take().unwrap().stop().await.unwrap();
+    }
+
+    /// How to break the broker that runs.
+    pub(crate) fn faults(&self) -> Faults {
+        self.broker.as_ref().unwrap().faults()
+    }
+
+    /// What stands against the application, as its operator sees it: kinds and partitions.
+    pub(crate) fn alarms(&self) -> Vec<(AlarmKind, Option<i32>)> {
+        let alarms = Alarms::read(&self.path("application")).unwrap();
+        alarms
+            .all()
+            .iter()
+            .map(|alarm| (alarm.kind, alarm.partition))
+            .collect()
+    }
+
+    /// Waits until an operator sees this.
+    pub(crate) async fn alarmed(&self, wanted: &[(AlarmKind, Option<i32>)]) {
+        let start = Instant::now();
+        while self.alarms() != wanted {
+            assert!(start.elapsed() < PATIENCE, "{:?}", self.alarms());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
