@@ -6,9 +6,10 @@ use std::time::Duration;
 use evenkeel_broker::{Error, ProducerId, Topic};
 use evenkeel_event::TopicName;
 use evenkeel_flow::session::Input;
-use evenkeel_store::{Holds, Span};
+use evenkeel_store::Holds;
 
 use super::batch::Batch;
+use super::placing::Placed;
 use super::receipt::LetterPlace;
 use super::send::SentRequest;
 use super::store_step::{Failure, StoreStep};
@@ -75,10 +76,10 @@ pub(super) enum Done {
     },
     /// What is kept aside was tried again.
     AsideTried { topic: TopicName, is_empty: bool },
-    /// Records were placed; with the partitions that grew and what they hold.
+    /// Records from a position on were placed, or not.
     Placed {
         topic: u32,
-        below: u64,
-        grown: Vec<(i32, Span)>,
+        from: u64,
+        result: Result<Placed, Failure>,
     },
 }

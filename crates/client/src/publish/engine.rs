@@ -318,7 +318,7 @@ impl Engine {
                 append,
                 result,
             } => self.topic_appended(topic, append, result),
-            Done::Placed { topic, below, grown } => self.placed(topic, below, grown),
+            Done::Placed { topic, from, result } => self.placed(topic, from, result),
             Done::Holds(holds) => self.holds_seen(holds),
             Done::Turn => self.turn_has_come(),
             Done::AlarmsWritten => self.alarms_written(),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_broker::batch;
 use evenkeel_event::clock::Timestamp;
-use evenkeel_store::{Error, Place, Span, Standby, StoredRow};
+use evenkeel_store::{Place, Span, Standby, StoredRow};
 
 use super::batch::{Batch, Gathering};
-use super::store_step::{end_of, row};
+use super::store_step::{Failure, end_of, row, unreadable};
 use super::topic::Topic;
 
 /// Most bytes of parked records that are placed in one step.
@@ -22,74 +21,94 @@ struct Moved {
     parts: BTreeMap<i32, (Gathering, Timestamp)>,
 }
 
-/// Moves a bounded number of the oldest records under a topic to their partitions, in one durable step. Returns the
-/// position of the oldest that is left, and the partitions that grew with their new ends.
+/// What became of one step.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Position of the oldest that is left.
+    pub(super) below: u64,
+    /// The partitions that hold something, and what.
+    pub(super) grown: Vec<(i32, Span)>,
+}
+
+/// Moves a bounded number of the oldest records under a topic to their partitions, in one durable step.
 pub(super) async fn place_some(
     store: &dyn Standby,
     topic: &Topic,
     place: &Place,
     partitions: usize,
     from: u64,
-) -> Result<(u64, Vec<(i32, Span)>), String> {
-    let said = |error: Error| error.to_string();
+) -> Result<Placed, Failure> {
     let partition_of = |key: Option<&[u8]>| i32::try_from(topic.partition(key, partitions)).unwrap_or(0);
     let at = |partition| Place {
         topic: place.topic.clone(),
         partition: Some(partition),
     };
-    let span = store.span(place).await.map_err(said)?;
+    let span = store.span(place).await?;
     let mut moved = Moved {
         below: span.head.max(from),
         parts: BTreeMap::new(),
     };
     if span.head <= from {
-        let piece = store.read(place, from, PLACE_BYTES_MAX).await.map_err(said)?;
+        let piece = store.read(place, from, PLACE_BYTES_MAX).await?;
         let partitions_max = store.places_max();
-        moved = gather(&piece.rows, from, span.tail, partition_of, partitions_max)
-            .map_err(|error| error.to_string())?;
+        moved = gather(&piece.rows, from, partition_of, partitions_max)?;
+        if moved.below == from && span.tail > from {
+            return Err(unreadable(from));
+        }
     }
     let mut rows = Vec::with_capacity(moved.parts.len());
     for (partition, (gathering, since)) in moved.parts {
-        let batch = gathering.close().map_err(|error| error.to_string())?;
+        let batch = gathering.close().map_err(|_| unreadable(from))?;
         rows.push((at(partition), row(&batch, None, since)));
     }
-    store.place(place, moved.below, rows).await.map_err(said)?;
+    store.place(place, moved.below, rows).await?;
     let mut grown = Vec::with_capacity(partitions);
     for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-        let span = store.span(&at(partition)).await.map_err(said)?;
+        let span = store.span(&at(partition)).await?;
         if !span.is_empty() {
             grown.push((partition, span));
         }
     }
-    Ok((moved.below, grown))
+    Ok(Placed {
+        below: moved.below,
+        grown,
+    })
 }
 
-/// Parts the records of `rows` from the position `from` on, up to the first that would go to one partition too many.
+/// Parts the records of `rows` from the position `from` on, up to the first that is missing, or that would go to one
+/// partition too many.
 fn gather(
     rows: &[StoredRow],
     from: u64,
-    tail: u64,
     partition_of: impl Fn(Option<&[u8]>) -> i32,
     partitions_max: usize,
-) -> Result<Moved, batch::Error> {
-    let mut parts = BTreeMap::<i32, (Gathering, Timestamp)>::new();
-    for stored in rows {
-        let batch = Batch::revive(stored).ok_or(batch::Error::NotABatch)?;
+) -> Result<Moved, Failure> {
+    let mut moved = Moved {
+        below: from,
+        parts: BTreeMap::new(),
+    };
+    for stored in rows.iter().filter(|stored| end_of(stored) > from) {
+        if stored.position > moved.below {
+            break;
+        }
+        let damaged = |_| unreadable(stored.position);
+        let batch = Batch::revive(stored).ok_or_else(|| unreadable(stored.position))?;
         let skipped = usize::try_from(from.saturating_sub(stored.position)).unwrap_or(0);
-        let records = batch.open()?;
-        for (below, record) in (stored.position..).zip(records.iter()).skip(skipped) {
+        let records = batch.open().map_err(damaged)?;
+        for record in records.iter().skip(skipped) {
             let partition = partition_of(record.key);
-            if parts.len() == partitions_max && !parts.contains_key(&partition) {
-                return Ok(Moved { below, parts });
+            if moved.parts.len() == partitions_max && !moved.parts.contains_key(&partition) {
+                return Ok(moved);
             }
-            let (gathering, _) = parts
+            let (gathering, _) = moved
+                .parts
                 .entry(partition)
                 .or_insert_with(|| (Gathering::new(batch.kind()), stored.row.appended_at));
-            gathering.push(&record)?;
+            gathering.push(&record).map_err(damaged)?;
+            moved.below += 1;
         }
     }
-    let below = rows.last().map_or(tail, end_of);
-    Ok(Moved { below, parts })
+    Ok(moved)
 }
 
 #[cfg(test)]
@@ -118,8 +137,12 @@ mod tests {
     /// The position of the first that stays, and by partition how many go there and since when the oldest is parked.
     fn moved(from: u64, partitions_max: usize) -> (u64, Vec<(i32, i32, i64)>) {
         let rows = [stored(4, &["1", "2", "1"]), stored(7, &["2", "3", "1"])];
+        moved_of(&rows, from, partitions_max)
+    }
+
+    fn moved_of(rows: &[StoredRow], from: u64, partitions_max: usize) -> (u64, Vec<(i32, i32, i64)>) {
         let partition_of = |key: Option<&[u8]>| std::str::from_utf8(key.unwrap()).unwrap().parse().unwrap();
-        let moved = gather(&rows, from, 10, partition_of, partitions_max).unwrap();
+        let moved = gather(rows, from, partition_of, partitions_max).unwrap();
         let parts = moved.parts.into_iter().map(|(partition, (gathering, since))| {
             let count = evenkeel_flow::session::Payload::count(&gathering.close().unwrap());
             (partition, count, since.millis())
@@ -131,6 +154,14 @@ mod tests {
     fn records_go_to_their_partitions() {
         assert_eq!(moved(4, 9), (10, vec![(1, 3, 4), (2, 2, 4), (3, 1, 7)]));
         assert_eq!(moved(6, 9), (10, vec![(1, 2, 4), (2, 1, 7), (3, 1, 7)]));
+    }
+
+    #[test]
+    fn nothing_behind_a_missing_record_is_moved() {
+        let rows = [stored(4, &["1"]), stored(6, &["2"])];
+        assert_eq!(moved_of(&rows, 4, 9), (5, vec![(1, 1, 4)]));
+        assert_eq!(moved_of(&rows, 5, 9), (5, Vec::new()));
+        assert_eq!(moved_of(&rows, 6, 9), (7, vec![(2, 1, 6)]));
     }
 
     #[test]

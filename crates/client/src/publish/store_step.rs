@@ -214,7 +214,7 @@ fn read(piece: Piece, from: u64, events_max: u64) -> Result<Vec<Stored<Batch>>, 
     Ok(batches)
 }
 
-fn unreadable(from: u64) -> Failure {
+pub(super) fn unreadable(from: u64) -> Failure {
     Failure::Damaged(format!(
         "the records from position {from} on cannot be read back, and hold up what is behind them: evenkeel standby list \
          shows the damage, evenkeel standby skip gives it up"

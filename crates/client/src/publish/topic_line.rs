@@ -21,8 +21,8 @@ use super::engine::Engine;
 use super::front::{Front, Ready};
 use super::intake::Intake;
 use super::line::Appends;
-use super::placing::place_some;
-use super::store_step::row;
+use super::placing::{Placed, place_some};
+use super::store_step::{Failure, row};
 use super::topic::Topic;
 use crate::config::NewTopics;
 
@@ -412,29 +412,35 @@ impl Engine {
         let (store, topic, partitions) = (self.store.clone(), line.topic.clone(), line.partitions);
         let place = line.intake.front.place.clone();
         self.work.push(Box::pin(async move {
-            loop {
-                match place_some(&*store, &topic, &place, partitions, from).await {
-                    Ok((below, grown)) => {
-                        return Done::Placed {
-                            topic: id,
-                            below,
-                            grown,
-                        };
-                    }
-                    Err(error) => {
-                        tracing::error!(topic = %topic.name, error, "parked events cannot be given to their partitions");
-                        tokio::time::sleep(PLACE_AGAIN).await;
-                    }
-                }
+            let result = place_some(&*store, &topic, &place, partitions, from).await;
+            if result.is_err() {
+                tokio::time::sleep(PLACE_AGAIN).await;
+            }
+            Done::Placed {
+                topic: id,
+                from,
+                result,
             }
         }));
     }
 
-    pub(super) fn placed(&mut self, id: u32, below: u64, grown: Vec<(i32, Span)>) {
-        let Some(line) = self.topics.get(&id) else {
+    pub(super) fn placed(&mut self, id: u32, from: u64, result: Result<Placed, Failure>) {
+        let Some(name) = self.topics.get(&id).map(|line| line.topic.name.clone()) else {
             return;
         };
-        let name = line.topic.name.clone();
+        let Placed { below, grown } = match result {
+            Ok(placed) => placed,
+            Err(failure) => {
+                match failure {
+                    Failure::Damaged(message) => self.raise(AlarmKind::DamagedRows, name, None, message),
+                    Failure::Store(error) => {
+                        tracing::error!(topic = %name, %error, "parked events cannot be given to their partitions");
+                    }
+                }
+                return self.begin_place(id, from);
+            }
+        };
+        self.clear(&name, None, &[AlarmKind::DamagedRows]);
         for (partition, Span { head, tail }) in grown {
             let line = self.line(&TopicPartition::new(name.clone(), partition));
             self.inbox.push_back((line, LineInput::Grown { head, tail }));

@@ -80,6 +80,41 @@ async fn a_lane_stands_still_at_an_event_that_is_damaged_until_it_is_given_up() 
     assert_eq!(stage.alarms(), [], "it is mended");
 }
 
+/// The same for events that were parked before anybody knew their partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_event_without_a_partition_holds_up_its_topic_until_it_is_given_up() {
+    let mut stage = Stage::dark().await;
+    let publisher = restarted(&stage).await;
+    publish_all(&publisher, &["ann"], 0..5).await;
+    assert!(publisher.close(PATIENCE).await);
+    drop(publisher);
+    let standby = stage.path("application").join("standby");
+    damage(&standby, "ann-2");
+
+    stage.start_broker().await;
+    let publisher = restarted(&stage).await;
+    stage.alarmed(&[(AlarmKind::DamagedRows, None)]).await;
+    publish_all(&publisher, &["ann"], 5..6).await;
+    publisher.close(Duration::from_secs(1)).await;
+    drop(publisher);
+    assert_eq!(ids(&stage).await, ["ann-0", "ann-1"]);
+
+    let place = Place {
+        topic: orders(),
+        partition: None,
+    };
+    let store = opened(&standby).await;
+    let found = store.unreadable(&place).await.unwrap().expect("at the front");
+    store.accept_loss(&place, found.positions).await.unwrap();
+    drop(store);
+
+    let publisher = restarted(&stage).await;
+    stage.drained(&publisher).await;
+    assert_eq!(ids(&stage).await, ["ann-0", "ann-1", "ann-3", "ann-4", "ann-5"]);
+    assert!(publisher.close(PATIENCE).await);
+    assert_eq!(stage.alarms(), [], "it is mended");
+}
+
 /// The store, when the last publisher has let go of it.
 async fn opened(standby: &Path) -> DiskStandby {
     let start = Instant::now();
