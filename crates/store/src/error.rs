@@ -12,7 +12,7 @@ pub enum Error {
     /// The size limit is reached. Nothing was written.
     #[error(
         "the standby store uses {used_bytes} of {limit_bytes} bytes and cannot take {needed_bytes} more for topic \
-         {topic}: bring Kafka back, or raise standby.limit_bytes"
+         {topic}: bring Kafka back, or raise standby.bytes_max"
     )]
     Full {
         /// The topic whose rows were refused.

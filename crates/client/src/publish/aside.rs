@@ -19,7 +19,7 @@ use super::engine::Engine;
 use super::front::Entry;
 use super::receipt::{Lane, LetterPlace};
 use super::shared::Shared;
-use super::store_step::{end_of, row};
+use super::store_step::{end_of, row, unreadable};
 
 /// Wait before what is kept aside is tried for the first time after a start.
 const FIRST_AFTER: Duration = Duration::from_millis(200);
@@ -142,7 +142,9 @@ async fn try_again(shared: &Arc<Shared>, store: &dyn Standby, place: &Place) -> 
     let mut from = span.head;
     while from < span.tail {
         let piece = store.read(place, from, 1).await.map_err(said)?;
-        let Some(stored) = piece.rows.first() else { break };
+        let Some(stored) = piece.rows.first().filter(|stored| stored.position <= from) else {
+            return Err(unreadable(from).to_string());
+        };
         enter_again(shared, &place.topic, stored).await?;
         from = end_of(stored);
         store.remove(place, from).await.map_err(said)?;

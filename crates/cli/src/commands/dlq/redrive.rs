@@ -10,6 +10,7 @@ use evenkeel::Publisher;
 use evenkeel_broker::Cluster;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::SystemClock;
+use evenkeel_store::DiskLook;
 use evenkeel_worker::redrive::{
     self, Entry, Judgement, Ledger, Letter, Plan, Redriven, Who, execute, find, plan,
 };
@@ -153,7 +154,7 @@ pub(super) async fn run(
     let mut executed = None;
     if !options.execute {
         eprintln!("nothing was sent; add --execute to send what is ready");
-    } else if ready > 0 {
+    } else if ready > 0 || is_something_parked(settings) {
         // The ledger's topic is the platform's own, with settings of its own.
         domain::follow(cluster, &internal).await?;
         let done = send(plan, &mut ledger, &options, settings).await?;
@@ -296,6 +297,16 @@ async fn send(plan: Plan, ledger: &mut Ledger, options: &Options, settings: &Set
     let redriven = redriven.context("the redrive ended early; run it again, it goes on where it ended")?;
     let parked = publisher.parked().await?.events;
     Ok(tell(redriven, parked, settings))
+}
+
+/// True when the standby store holds events that no running process sends on: a redrive that was killed may have left
+/// its last letters there.
+fn is_something_parked(settings: &Settings) -> bool {
+    let standby = sdk::directory(settings, &settings.publish.application).join("standby");
+    // A store that is not there, or cannot be read, is told by the commands that are about it.
+    standby.is_dir()
+        && DiskLook::open(&evenkeel_store::Config::new(standby))
+            .is_ok_and(|mut look| !look.is_in_use() && look.stats().is_ok_and(|stats| stats.events > 0))
 }
 
 /// Waits until Kafka has what is parked, for a while.
