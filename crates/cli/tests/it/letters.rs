@@ -56,6 +56,50 @@ fn a_wrong_event_is_redriven_once_against_the_next_version() {
     redrive(&platform, &id);
 }
 
+#[test]
+fn a_letter_that_comes_back_is_open_until_it_is_mended() {
+    let platform = Platform::start();
+    let text = r#"{"type": "record", "name": "Note", "fields": [{"name": "text", "type": "string"}]}"#;
+    let register = ["schema", "register", "notes-value", "--file", "-"];
+    platform.run_with(&register, text).with(0);
+    let create = |bytes: &str| {
+        let limit = format!("max.message.bytes={bytes}");
+        platform.run(&["topic", "create", "notes", "--set", &limit])
+    };
+    create("2000").with(0);
+    let line = format!(
+        "{{\"id\": \"1\", \"value\": {{\"text\": \"{}\"}}}}\n",
+        "x".repeat(4_000)
+    );
+    platform.run_with(&["publish", "notes"], line).with(100);
+    let redrive = || {
+        let all = [
+            "dlq",
+            "redrive",
+            "--all",
+            "--topic",
+            LETTERS,
+            "--version",
+            "1",
+            "--execute",
+            "-o",
+            "json",
+        ];
+        platform.run(&all).with(0).json()["executed"]["sent"].clone()
+    };
+    let open = || {
+        let listed = platform.run(&["dlq", "list", "-o", "json"]).with(0).json();
+        let listed = listed.as_array().unwrap().clone();
+        listed.iter().filter(|row| row["redriven"] == false).count()
+    };
+    assert_eq!((redrive(), open()), (json!(1), 1), "the topic refuses it again");
+    platform.run(&["status"]).with(100);
+    platform.run(&["topic", "delete", "notes", "--execute"]).with(0);
+    create("20000").with(0);
+    assert_eq!((redrive(), open()), (json!(1), 0));
+    assert_eq!(platform.tail("notes").len(), 1);
+}
+
 fn refused_to_others(platform: &mut Platform, token: &str) {
     platform.act_as("loyalty", token);
     let refused = platform.run_with(&REGISTER, SECOND).with(1);

@@ -160,7 +160,11 @@ fn identity(letter: &TopicPartition, offset: i64, id: Option<&EventId>, diagnosi
                 diagnosis.group.as_deref().unwrap_or_default()
             )
         }
-        (_, _, _, Some(id)) => format!("{}/{id}", letter.topic),
+        (_, _, _, Some(id)) => match diagnosis.redrive_count {
+            0 => format!("{}/{id}", letter.topic),
+            // It was sent on, and came back: a letter of its own, which is open until it is redriven in its turn.
+            times => format!("{}#{times}/{id}", letter.topic),
+        },
         _ => format!("{}/{}/{offset}", letter.topic, letter.partition),
     }
 }
