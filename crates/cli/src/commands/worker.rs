@@ -29,7 +29,8 @@ pub(super) const NOTHING_PARKED: Report = Report {
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Where /health/ready, /health/live and /metrics are served; without it server.admin_listen of the settings. Port 0 takes a free one.
+    /// Where /health/ready, /health/live and /metrics are served; without it server.admin_listen of the settings. Port 0
+    /// takes a free one.
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<SocketAddr>,
 }

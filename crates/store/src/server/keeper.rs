@@ -31,8 +31,8 @@ pub trait Keeper: Send + Sync + fmt::Debug + 'static {
     fn record(&self, place: &Place) -> BoxFuture<'_, Result<Option<Kept>, Error>>;
 
     /// Makes all changes or none. False: a record has another revision than its change expects. `changes` name different
-    /// places, at least one and at most [`Keeper::changes_max`], and may hold some hundreds of blocks with 64 MiB together: what is too large for one request
-    /// is staged first and appears with the records.
+    /// places, at least one and at most [`Keeper::changes_max`], and may hold some hundreds of blocks with 64 MiB together:
+    /// what is too large for one request is staged first and appears with the records.
     ///
     /// # Errors
     /// What the server says.

@@ -10,7 +10,6 @@ use evenkeel::Publisher;
 use evenkeel_broker::Cluster;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::SystemClock;
-use evenkeel_store::DiskLook;
 use evenkeel_worker::redrive::{
     self, Entry, Judgement, Ledger, Letter, Plan, Redriven, Who, execute, find, plan,
 };
@@ -23,7 +22,7 @@ use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, Tabular, print_document, print_list};
 use crate::registry::Registry;
-use crate::sdk;
+use crate::{sdk, standby};
 
 /// Longest wait until Kafka has what was put into the standby store; the rest stays there.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -299,14 +298,13 @@ async fn send(plan: Plan, ledger: &mut Ledger, options: &Options, settings: &Set
     Ok(tell(redriven, parked, settings))
 }
 
-/// True when the standby store holds events that no running process sends on: a redrive that was killed may have left
+/// True when events wait in the standby store that no running process sends on: a redrive that was killed may have left
 /// its last letters there.
 fn is_something_parked(settings: &Settings) -> bool {
-    let standby = sdk::directory(settings, &settings.publish.application).join("standby");
     // A store that is not there, or cannot be read, is told by the commands that are about it.
-    standby.is_dir()
-        && DiskLook::open(&evenkeel_store::Config::new(standby))
-            .is_ok_and(|mut look| !look.is_in_use() && look.stats().is_ok_and(|stats| stats.events > 0))
+    standby::application(settings, None)
+        .and_then(|application| application.look())
+        .is_ok_and(|looked| !looked.in_use && looked.waiting() > 0)
 }
 
 /// Waits until Kafka has what is parked, for a while.
