@@ -27,7 +27,7 @@ use crate::verify;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
-    let settings = || load(arguments.global.config.as_deref(), std::env::vars());
+    let settings = || load(arguments.global.config.as_deref(), environment());
     match arguments.command {
         Command::Demo(options) => wait(demo::run(options, arguments.global.output, &settings()?)),
         Command::Broker(options) => wait(broker::run(options, &settings()?)),
@@ -48,6 +48,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<Outcome> {
         Command::Config(verb) => config::run(verb, arguments.global.output, settings),
         Command::Completions(shell) => completions::run(&shell),
     }
+}
+
+/// The environment. A name that is no text names no setting.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 /// Runs a command that waits for the network on a runtime of its own.

@@ -1,5 +1,6 @@
 //! Settings: where they come from and what they are.
 
+mod check;
 mod layers;
 mod settings;
 

@@ -66,8 +66,10 @@ impl TopicName {
     /// The topic of events that `application` could not publish: `<application>.publish.dlt`.
     ///
     /// # Errors
-    /// When the application's name makes no valid topic name.
+    /// When the application's name makes no valid topic name, or could not be one itself, so that it names no directory
+    /// outside the one that it is given.
     pub fn publish_letters(application: &str) -> Result<Self, NameError> {
+        Self::new(application)?;
         Self::new(&format!("{application}.publish.dlt"))
     }
 

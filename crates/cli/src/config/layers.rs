@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use toml::{Table, Value};
 
-use super::{Mechanism, Settings};
+use super::Settings;
+use super::check::check;
 
 /// Every setting with its unit and meaning; also the source of the default values.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
@@ -42,37 +43,6 @@ pub(crate) fn load(
         .context("a setting has a value that cannot be used")?;
     check(&settings)?;
     Ok(settings)
-}
-
-/// What the types of the settings cannot say.
-fn check(settings: &Settings) -> Result<()> {
-    if settings.kafka.sasl.mechanism == Mechanism::AwsMskIam && !cfg!(feature = "aws") {
-        bail!(
-            "kafka.sasl.mechanism is \"aws-msk-iam\", which this build does not know: build evenkeel with --features aws"
-        );
-    }
-    // The address is shown in many places, so that it must hold no secret (invariant **private**).
-    let authority = settings.registry.url.split_once("://");
-    if authority.is_some_and(|(_, rest)| {
-        rest.split(['/', '?', '#'])
-            .next()
-            .is_some_and(|at| at.contains('@'))
-    }) {
-        bail!("registry.url holds credentials: set registry.domain and registry.token instead");
-    }
-    if settings.topics.partitions < 1 {
-        bail!(
-            "topics.partitions is {}: a topic has at least 1",
-            settings.topics.partitions
-        );
-    }
-    if settings.topics.replication < 1 && settings.topics.replication != -1 {
-        bail!(
-            "topics.replication is {}: it is at least 1, or -1 for the cluster's default",
-            settings.topics.replication
-        );
-    }
-    Ok(())
 }
 
 fn overlay(base: &mut Table, given: Table, path: &str) -> Result<()> {
@@ -143,6 +113,7 @@ fn unknown(full: &str, key: &str, known: &[String]) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Mechanism;
     use super::*;
 
     fn with(variables: &[(&str, &str)]) -> Result<Settings> {
@@ -160,18 +131,38 @@ mod tests {
     #[test]
     fn what_no_type_refuses_is_refused_without_showing_a_secret() {
         for (name, value, expected) in [
-            (
-                "EVENKEEL_REGISTRY__URL",
-                "http://orders:hunter2@a:8081/",
-                "registry.token",
-            ),
-            ("EVENKEEL_TOPICS__PARTITIONS", "0", "at least 1"),
-            ("EVENKEEL_TOPICS__REPLICATION", "0", "-1"),
+            ("REGISTRY__URL", "http://orders:hunter2@a:8081/", "registry.token"),
+            ("REGISTRY__TOKEN", "hunter2", "registry.domain"),
+            ("TOPICS__PARTITIONS", "0", "at least 1"),
+            ("TOPICS__REPLICATION", "0", "-1"),
+            ("KAFKA__BROKERS", "", "\"\", which is no HOST:PORT"),
+            ("KAFKA__BROKERS", "a:1,b:99999", "\"b:99999\""),
+            ("KAFKA__BROKERS", "localhost", "\"localhost\""),
+            ("KAFKA__REQUEST_TIMEOUT_MS", "0", "request_timeout_ms"),
+            ("KAFKA__TLS__CA_FILE", "ca.pem", "kafka.tls.enabled is false"),
+            ("KAFKA__SASL__PASSWORD", "hunter2", "name the mechanism"),
+            ("KAFKA__SASL__MECHANISM", "plain", "kafka.sasl.username"),
+            ("KAFKA__SASL__MECHANISM", "oauthbearer", "token"),
+            ("PUBLISH__APPLICATION", "", "publish.application"),
+            ("PUBLISH__APPLICATION", "..", "publish.application"),
+            ("PUBLISH__APPLICATION", "../../x", "holds '/'"),
+            ("PUBLISH__PARK_AFTER_MS", "0", "park_after_ms"),
+            ("PUBLISH__BUFFER_BYTES_MAX", "5", "buffer_bytes_max is 5"),
+            ("STANDBY__BYTES_MAX", "5", "standby.bytes_max is 5"),
+            ("DATA__DIRECTORY", "", "data.directory is empty"),
         ] {
-            let error = format!("{:#}", with(&[(name, value)]).unwrap_err());
+            let name = format!("EVENKEEL_{name}");
+            let error = format!("{:#}", with(&[(&name, value)]).expect_err(&name));
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
         }
         assert!(with(&[("EVENKEEL_REGISTRY__URL", "http://a:8081/@")]).is_ok());
+        assert!(with(&[("EVENKEEL_KAFKA__BROKERS", "[::1]:9092")]).is_ok());
+        let half = [
+            ("EVENKEEL_KAFKA__TLS__ENABLED", "true"),
+            ("EVENKEEL_KAFKA__TLS__KEY_FILE", "key.pem"),
+        ];
+        let error = with(&half).unwrap_err().to_string();
+        assert!(error.contains("go together"), "{error}");
     }
 
     #[test]
@@ -241,7 +232,12 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let settings = with(&[("EVENKEEL_KAFKA__SASL__PASSWORD", "hunter2")]).unwrap();
+        let settings = with(&[
+            ("EVENKEEL_KAFKA__SASL__MECHANISM", "plain"),
+            ("EVENKEEL_KAFKA__SASL__USERNAME", "me"),
+            ("EVENKEEL_KAFKA__SASL__PASSWORD", "hunter2"),
+        ])
+        .unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert!(!toml::to_string(&settings).unwrap().contains("hunter2"));
         assert_eq!(settings.kafka.sasl.password.reveal(), "hunter2");

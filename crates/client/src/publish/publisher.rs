@@ -98,6 +98,7 @@ impl Publisher {
     /// As `start`.
     #[doc(hidden)]
     pub async fn start_by(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        TopicName::publish_letters(&config.application)?;
         let schemas = SchemaCache::open(config.registry.clone(), &config.directory.join("schemas"))?;
         schemas.prepare(&config.event_types).await;
         let standby = evenkeel_store::Config {
