@@ -1,14 +1,17 @@
-//! Reads records by the schema that they name, with nothing but the registry: no SDK in between.
+//! Reads records by the schema that they name: from the registry, or as an application kept it on disk.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::Bytes;
+use evenkeel::SchemaCache;
 use evenkeel_broker::batch::RecordView;
 use evenkeel_schema::Contract;
 use evenkeel_schema::avro::Schema;
 use evenkeel_schema::wire::{self, SchemaId, SchemaRef, VALUE_SCHEMA_HEADER};
+use evenkeel_worker::applications::Application;
 use serde::Deserialize;
 
 use crate::registry::Registry;
@@ -20,6 +23,8 @@ const CONTRACTS_MAX: usize = 10_000;
 pub(crate) struct Decoder {
     registry: Arc<Registry>,
     contracts: HashMap<SchemaId, Arc<Contract>>,
+    /// Where an application keeps schemas, which are looked at before the registry is asked.
+    kept: Option<PathBuf>,
     /// What was said of schemas that could not be had, when they are asked for once only.
     missing: Option<HashMap<SchemaId, String>>,
 }
@@ -50,13 +55,16 @@ impl Decoder {
         Self {
             registry,
             contracts: HashMap::new(),
+            kept: None,
             missing: None,
         }
     }
 
-    /// A decoder that asks `registry` once for each schema: while it is away, others are not kept waiting.
-    pub(crate) fn asking_once(registry: Arc<Registry>) -> Self {
+    /// A decoder for what `application` has parked. It has the schemas on disk; what it has not is asked for once, so
+    /// that a registry that is away does not keep each event waiting.
+    pub(crate) fn of_parked(application: &Application, registry: Arc<Registry>) -> Self {
         Self {
+            kept: Some(application.schemas()),
             missing: Some(HashMap::new()),
             ..Self::new(registry)
         }
@@ -105,6 +113,15 @@ impl Decoder {
         if let Some(contract) = self.contracts.get(&id) {
             return Ok(Arc::clone(contract));
         }
+        let kept = self.kept.as_ref().and_then(|kept| SchemaCache::kept(kept, id));
+        let contract = kept.map_or_else(|| self.ask(id), Ok)?;
+        if self.contracts.len() < CONTRACTS_MAX {
+            self.contracts.insert(id, Arc::clone(&contract));
+        }
+        Ok(contract)
+    }
+
+    fn ask(&self, id: SchemaId) -> Result<Arc<Contract>> {
         let text: SchemaText = self
             .registry
             .get(&format!("/schemas/ids/{id}"))
@@ -114,11 +131,7 @@ impl Decoder {
         let references: Vec<&str> = references.iter().map(String::as_str).collect();
         let schema = Schema::parse_with(&text.schema, &references)
             .map_err(|error| anyhow!("schema {id} of the registry cannot be read: {error}"))?;
-        let contract = Arc::new(Contract::new(id, Arc::new(schema)));
-        if self.contracts.len() < CONTRACTS_MAX {
-            self.contracts.insert(id, Arc::clone(&contract));
-        }
-        Ok(contract)
+        Ok(Arc::new(Contract::new(id, Arc::new(schema))))
     }
 
     /// Texts of the referenced schemas, those that they refer to first.

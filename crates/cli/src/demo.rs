@@ -19,7 +19,7 @@ use crate::commands::broker;
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
-use crate::output::{Format, print_document};
+use crate::output::{Format, print_document, say};
 use narrator::Narrator;
 use orders::Orders;
 use reconcile::Report;
@@ -67,7 +67,7 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
             .with_context(|| format!("the report {} cannot be written", path.display()))?;
     }
     if differences.is_empty() {
-        eprintln!("the topics agree with the order file");
+        say!("the topics agree with the order file");
         return Ok(Outcome::Fine);
     }
     anyhow::bail!(

@@ -67,6 +67,19 @@ pub(crate) fn write_stdout(text: &str) -> Result<()> {
     }
 }
 
+/// Writes a line to stderr.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::output::write_stderr(format_args!($($text)*))
+    };
+}
+pub(crate) use say;
+
+/// Writes a line to stderr. That its reader went away, or that its disk is full, never ends a command.
+pub(crate) fn write_stderr(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     let header: Vec<String> = columns.iter().map(|name| name.to_uppercase()).collect();
     let all: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();

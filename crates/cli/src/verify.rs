@@ -30,7 +30,7 @@ use serde::Serialize;
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_document, print_list, write_stdout};
+use crate::output::{Format, Tabular, print_document, print_list, say, write_stdout};
 use control::Control;
 use ground::Site;
 use scenario::{Place, Scenario};
@@ -94,7 +94,7 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         );
     }
     let seed = options.seed.unwrap_or_else(rand::random);
-    eprintln!("scenario {}, seed {seed}: {}", scenario.name, scenario.promise);
+    say!("scenario {}, seed {seed}: {}", scenario.name, scenario.promise);
     let report = play::play(&scenario, place, seed, site).await;
     let report = report.with_context(|| format!("the run with seed {seed} broke off"));
     if report
@@ -102,7 +102,7 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         .map_or(true, |report| !report.violations.is_empty())
     {
         let kept = directory.keep();
-        eprintln!("what the publishers wrote is kept in {}", kept.display());
+        say!("what the publishers wrote is kept in {}", kept.display());
     }
     let report = report?;
     match format {
@@ -110,13 +110,13 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         Format::Json | Format::Yaml => print_document(format, &report)?,
     }
     if report.violations.is_empty() {
-        eprintln!("every promise held");
+        say!("every promise held");
         return Ok(Outcome::Fine);
     }
     for violation in &report.violations {
-        eprintln!("broken: {violation}");
+        say!("broken: {violation}");
     }
-    eprintln!("play it again with --scenario {} --seed {seed}", report.scenario);
+    say!("play it again with --scenario {} --seed {seed}", report.scenario);
     Ok(Outcome::Findings)
 }
 

@@ -59,6 +59,12 @@ pub fn applications(directory: &Path) -> Result<Vec<Application>> {
 }
 
 impl Application {
+    /// Where it keeps the schemas of its events.
+    #[must_use]
+    pub fn schemas(&self) -> PathBuf {
+        self.directory.join("schemas")
+    }
+
     /// Opens a look into the store. Waits for the disk.
     ///
     /// # Errors

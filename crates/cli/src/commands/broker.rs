@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::config::Settings;
 use crate::exit::Outcome;
+use crate::output::say;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -24,12 +25,12 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
         .data_dir
         .unwrap_or_else(|| settings.data.directory.join("broker"));
     let broker = start(&directory, options.listen.unwrap_or(settings.broker.listen)).await?;
-    eprintln!(
+    say!(
         "embedded broker on {}, data in {}",
         broker.address(),
         directory.display()
     );
-    eprintln!("not for production: one node, no replication. Ctrl-C stops it.");
+    say!("not for production: one node, no replication. Ctrl-C stops it.");
     interrupted().await?;
     broker
         .stop()

@@ -21,7 +21,7 @@ use super::{broker, worker};
 use crate::config::{Mechanism, Settings};
 use crate::connect;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line};
+use crate::output::{Format, print_line, say};
 
 /// Longest wait for the registry to read its topics.
 const LOAD_WITHIN: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> 
         ended = registry.ended() => ended,
         ended = admin.ended() => ended,
     };
-    eprintln!("stopping");
+    say!("stopping");
     stop.cancel();
     drain.await.context("the drain stopped early")?;
     if ended.is_ok() {
@@ -197,22 +197,22 @@ fn tell(format: Format, addresses: &Addresses, settings: &Settings) -> Result<()
         registry,
         admin,
     } = addresses;
-    eprintln!("Kafka     {broker}   (embedded broker, not for production: one node, no replication)");
-    eprintln!("registry  {registry}   (nameless writes belong to the domain \"anonymous\")");
-    eprintln!("admin     {admin}/health/ready, {admin}/metrics");
-    eprintln!("data      {}", settings.data.directory.display());
-    eprintln!("next, in another terminal:");
+    say!("Kafka     {broker}   (embedded broker, not for production: one node, no replication)");
+    say!("registry  {registry}   (nameless writes belong to the domain \"anonymous\")");
+    say!("admin     {admin}/health/ready, {admin}/metrics");
+    say!("data      {}", settings.data.directory.display());
+    say!("next, in another terminal:");
     let broker = broker.to_string();
     if !settings.kafka.brokers.contains(&broker) {
-        eprintln!("  export EVENKEEL_KAFKA__BROKERS={broker}");
+        say!("  export EVENKEEL_KAFKA__BROKERS={broker}");
     }
     if settings.registry.url.trim_end_matches('/') != registry {
-        eprintln!("  export EVENKEEL_REGISTRY__URL={registry}");
+        say!("  export EVENKEEL_REGISTRY__URL={registry}");
     }
-    eprintln!("  evenkeel schema register orders-value --file order.avsc");
-    eprintln!("  echo '{{\"key\": \"1\", \"value\": {{...}}}}' | evenkeel publish orders");
-    eprintln!("  evenkeel tail orders --from beginning");
-    eprintln!("  evenkeel status");
-    eprintln!("Ctrl-C stops it; started again, it finds everything.");
+    say!("  evenkeel schema register orders-value --file order.avsc");
+    say!("  echo '{{\"key\": \"1\", \"value\": {{...}}}}' | evenkeel publish orders");
+    say!("  evenkeel tail orders --from beginning");
+    say!("  evenkeel status");
+    say!("Ctrl-C stops it; started again, it finds everything.");
     Ok(())
 }

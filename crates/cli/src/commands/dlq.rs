@@ -17,7 +17,7 @@ use evenkeel_worker::redrive::{Letter, read};
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
-use crate::output::Format;
+use crate::output::{Format, say};
 
 /// Letters of one topic that a command takes at a time.
 pub(crate) const LETTERS_MAX: usize = 200_000;
@@ -103,7 +103,7 @@ async fn letters(cluster: &Cluster, topic: &TopicName) -> Result<Vec<Letter>> {
         .await
         .with_context(|| format!("the dead letters on {topic} cannot be read"))?;
     if others > 0 {
-        eprintln!("warning: {others} records of {topic} are no dead letters and are left out");
+        say!("warning: {others} records of {topic} are no dead letters and are left out");
     }
     Ok(letters)
 }

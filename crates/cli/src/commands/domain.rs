@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_document, print_list, write_stdout};
+use crate::output::{Format, Tabular, print_document, print_list, say, write_stdout};
 
 /// Longest wait for the topic to be read.
 const LOAD_WITHIN: Duration = Duration::from_secs(60);
@@ -128,7 +128,7 @@ fn rows(domains: &Domains) -> Vec<Row> {
 
 /// Prints a token. This is the only time that it is shown.
 fn show(format: Format, domain: &str, token: &Token) -> Result<()> {
-    eprintln!(
+    say!(
         "the token of \"{domain}\" is shown this once; keep it as EVENKEEL_REGISTRY__TOKEN, with EVENKEEL_REGISTRY__DOMAIN={domain}"
     );
     match format {

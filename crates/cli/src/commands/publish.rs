@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::broker;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::print_line;
+use crate::output::{print_line, say};
 use crate::sdk;
 
 /// Longest line of standard input, bytes.
@@ -113,14 +113,14 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
     };
     let tally = publish_all(&publisher, &defaults, read_lines()).await?;
     if !publisher.close(CLOSE_WITHIN).await {
-        eprintln!("warning: some events got no final answer; publish them again with the same ids");
+        say!("warning: some events got no final answer; publish them again with the same ids");
     }
     let parked = publisher
         .parked()
         .await
         .context("the standby store cannot be read")?;
     if parked.events > 0 {
-        eprintln!(
+        say!(
             "{} events are parked; they are sent on when Kafka takes them (evenkeel standby drain)",
             parked.events
         );

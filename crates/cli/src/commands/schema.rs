@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_document, print_list, write_stdout};
+use crate::output::{Format, Tabular, print_document, print_list, say, write_stdout};
 use crate::registry::{Refused, Registry, encoded};
 
 #[derive(Debug, Subcommand)]
@@ -211,7 +211,7 @@ fn delete(registry: &Registry, delete: &Delete, format: Format) -> Result<Outcom
         ))?,
     };
     if !delete.execute {
-        eprintln!(
+        say!(
             "would delete {} of {}{}; add --execute to do it",
             plural(versions.len(), "version"),
             delete.subject,

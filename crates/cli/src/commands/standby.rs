@@ -21,7 +21,7 @@ use crate::output::Format;
 pub(crate) enum Verb {
     /// List what is parked, by application, topic and partition, with holds and alarms. Never disturbs an application.
     List,
-    /// Print parked events, decoded. Needs no Kafka; without the registry values are printed as they are.
+    /// Print parked events, decoded by the schemas that their application keeps. Needs neither Kafka nor the registry.
     Show(show::Show),
     /// Print parked events as lines that `evenkeel publish` reads. Changes nothing.
     Export(export::Export),

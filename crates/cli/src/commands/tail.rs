@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::connect;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line, write_stdout};
+use crate::output::{Format, print_line, say, write_stdout};
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
 
@@ -139,9 +139,11 @@ async fn read(
 
 fn print(partition: i32, piece: &Piece, format: Format, decoder: &mut Decoder) -> Result<()> {
     if let Piece::Unreadable(unreadable) = piece {
-        eprintln!(
+        say!(
             "partition {partition}: offsets {} to {} cannot be read: {}",
-            unreadable.base_offset, unreadable.last_offset, unreadable.reason
+            unreadable.base_offset,
+            unreadable.last_offset,
+            unreadable.reason
         );
     }
     for record in piece.records() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_document, print_list};
+use crate::output::{Format, Tabular, print_document, print_list, say};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -193,10 +193,10 @@ async fn delete(cluster: &Cluster, topic: &TopicName, execute: bool, format: For
             .delete_topic(topic)
             .await
             .with_context(|| format!("topic {topic} was not deleted"))?;
-        eprintln!("deleted {topic}");
+        say!("deleted {topic}");
         return Ok(());
     }
-    eprintln!("would delete {topic} with every record in it; add --execute to do it");
+    say!("would delete {topic} with every record in it; add --execute to do it");
     print_document(format, &details)
 }
 

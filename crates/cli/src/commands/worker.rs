@@ -18,7 +18,7 @@ use super::broker;
 use super::dev::Part;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line};
+use crate::output::{Format, print_line, say};
 use crate::{sdk, standby};
 
 /// What is reported before anything was looked at.
@@ -54,11 +54,11 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
     let mut part = Part::spawn("admin listener", serve);
     let draining = tokio::spawn(drain(settings.clone(), reports, stop.clone()));
     let admin = format!("http://{address}");
-    eprintln!(
+    say!(
         "drains what is left under {}",
         standby::directory(settings).display()
     );
-    eprintln!("admin     {admin}/health/ready, {admin}/metrics");
+    say!("admin     {admin}/health/ready, {admin}/metrics");
     if format != Format::Table {
         print_line(&Addresses { admin })?;
     }
@@ -66,7 +66,7 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         interrupted = broker::interrupted() => interrupted,
         ended = part.ended() => ended,
     };
-    eprintln!("stopping");
+    say!("stopping");
     stop.cancel();
     draining.await.context("the drain stopped early")?;
     ended?;

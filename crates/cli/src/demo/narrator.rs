@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::output::say;
+
 /// Prints progress.
 pub(super) struct Narrator {
     started: Instant,
@@ -16,7 +18,7 @@ impl Narrator {
 
     /// A new step of the story.
     pub(super) fn step(&self, number: u32, title: &str) {
-        eprintln!(
+        say!(
             "[{:6.2} s] {number}. {title}",
             self.started.elapsed().as_secs_f64()
         );
@@ -24,6 +26,6 @@ impl Narrator {
 
     /// Something that happened within a step.
     pub(super) fn tell(&self, text: &str) {
-        eprintln!("            {text}");
+        say!("            {text}");
     }
 }

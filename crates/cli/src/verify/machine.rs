@@ -12,6 +12,8 @@ use evenkeel_event::clock::{Clock, SystemClock, Timestamp};
 use evenkeel_store::disk_faults;
 use serde::{Deserialize, Serialize};
 
+use crate::output::say;
+
 /// Between looks at the file.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -107,7 +109,7 @@ pub(super) fn follow(path: PathBuf) -> Result<Arc<OffClock>> {
                     known.apply(&followed);
                 }
                 Ok(_) => {}
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) => say!("{error:#}"),
             }
         }
     });

@@ -21,6 +21,7 @@ use super::publisher::Call;
 use super::report::{Report, Run};
 use super::scenario::{Doing, Phase, Place, Scenario, Workload};
 use crate::commands::broker;
+use crate::output::say;
 
 /// Longest time without any progress until nothing is parked any more.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -246,7 +247,7 @@ async fn timeline(
                 if let Some(phase) = phase.filter(|phase| *phase == Phase::During) {
                     lock(ledger).enter(phase);
                 }
-                eprintln!("{:>6.1} s  {what:?}", begun.elapsed().as_secs_f64());
+                say!("{:>6.1} s  {what:?}", begun.elapsed().as_secs_f64());
                 act(ground, orders, &what)
                     .await
                     .with_context(|| format!("{what:?} failed"))?;
@@ -307,7 +308,7 @@ impl Teller {
                     (elapsed, ledger.handed_over(), ledger.parked_now(), ledger.kills)
                 };
                 let open = orders.owned();
-                eprintln!(
+                say!(
                     "{elapsed:>6.1} s  {events} events, {open} without a receipt, {parked} parked, {kills} kills"
                 );
             }

@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use super::event::Recipe;
 use super::machine::{self, OffClock};
 use crate::exit::Outcome;
+use crate::output::say;
 
 /// Events without a receipt.
 const PENDING_MAX: usize = 100_000;
@@ -69,7 +70,7 @@ pub(crate) async fn run(call: &str, kafka: evenkeel::Kafka) -> Result<Outcome> {
     let finished = publisher.close(CLOSE_WITHIN).await;
     told?;
     if !finished {
-        eprintln!("some events got no final answer");
+        say!("some events got no final answer");
     }
     Ok(Outcome::Fine)
 }

@@ -28,6 +28,49 @@ fn wrong_arguments_are_usage_errors() {
 }
 
 #[test]
+fn a_stderr_that_nobody_reads_ends_no_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let (nobody, stderr) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut refused = command(directory.path());
+    refused.args(["topic", "list"]);
+    refused
+        .env("EVENKEEL_KAFKA__BROKERS", "127.0.0.1:1")
+        .stderr(stderr);
+    assert_eq!(refused.status().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_drain_of_what_is_not_there_or_cannot_be_read_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let drain = |arguments: &[&str]| {
+        let mut drain = command(directory.path());
+        drain.args(["standby", "drain"]).args(arguments);
+        run(drain, "")
+    };
+    let nothing = drain(&[]).with(0);
+    assert!(
+        nothing.stderr.contains("no application has"),
+        "{}",
+        nothing.stderr
+    );
+    let unknown = drain(&["--application", "orders-apl"]).with(1);
+    assert!(
+        unknown.stderr.contains("orders-apl has no standby store"),
+        "{}",
+        unknown.stderr
+    );
+    std::fs::create_dir(directory.path().join("evenkeel-data")).unwrap();
+    std::fs::write(directory.path().join("evenkeel-data/applications"), "").unwrap();
+    let unreadable = drain(&[]).with(1);
+    assert!(
+        unreadable.stderr.contains("applications cannot be read"),
+        "{}",
+        unreadable.stderr
+    );
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, expected) in [

@@ -128,6 +128,14 @@ impl SchemaCache {
         self.compile(&registered)
     }
 
+    /// The contract with this id that a cache keeps in `directory`, for those who look at what an application parked
+    /// while no registry is there. Waits for the disk.
+    #[must_use]
+    pub fn kept(directory: &Path, id: SchemaId) -> Option<Arc<Contract>> {
+        let registered = kept::read(directory, &kept::by_id(id))?;
+        compiled(&registered).ok()
+    }
+
     /// The contract for events of `event_type` on `topic`, where it is known already.
     pub(crate) fn known(&self, topic: &TopicName, event_type: &str) -> Option<Arc<Contract>> {
         let contracts = self.contracts.read().unwrap_or_else(PoisonError::into_inner);
@@ -162,6 +170,12 @@ impl SchemaCache {
         match fetched {
             Ok(registered) => {
                 kept::write(&self.directory, &name, &registered);
+                // What was written by it can be read for good, also when the subject has moved on.
+                kept::write(
+                    &self.directory,
+                    &kept::by_id(SchemaId(registered.id)),
+                    &registered,
+                );
                 self.compile(&registered)
             }
             // The registry knows better than the disk; only when it does not answer does the disk count.
@@ -174,13 +188,7 @@ impl SchemaCache {
     }
 
     fn compile(&self, registered: &Registered) -> Result<Arc<Contract>, SchemaError> {
-        let references: Vec<&str> = registered.references.iter().map(String::as_str).collect();
-        let schema =
-            Schema::parse_with(&registered.text, &references).map_err(|error| SchemaError::Unusable {
-                id: registered.id,
-                reason: error.to_string(),
-            })?;
-        let contract = Arc::new(Contract::new(SchemaId(registered.id), Arc::new(schema)));
+        let contract = compiled(registered)?;
         self.by_id
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -191,6 +199,16 @@ impl SchemaCache {
     fn registry(&self) -> Result<&Registry, SchemaError> {
         self.registry.as_ref().ok_or(SchemaError::NoRegistry)
     }
+}
+
+fn compiled(registered: &Registered) -> Result<Arc<Contract>, SchemaError> {
+    let references: Vec<&str> = registered.references.iter().map(String::as_str).collect();
+    let schema =
+        Schema::parse_with(&registered.text, &references).map_err(|error| SchemaError::Unusable {
+            id: registered.id,
+            reason: error.to_string(),
+        })?;
+    Ok(Arc::new(Contract::new(SchemaId(registered.id), Arc::new(schema))))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ use super::{LetterId, letters};
 use crate::commands::domain;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_document, print_list};
+use crate::output::{Format, Tabular, print_document, print_list, say};
 use crate::registry::Registry;
 use crate::{sdk, standby};
 
@@ -141,7 +141,7 @@ pub(super) async fn run(
     if format == Format::Table {
         print_list(format, &rows)?;
     }
-    eprintln!(
+    say!(
         "the plan: {ready} ready, {refused} refused, {} redriven before",
         counted(&rows, "done")
     );
@@ -152,7 +152,7 @@ pub(super) async fn run(
     };
     let mut executed = None;
     if !options.execute {
-        eprintln!("nothing was sent; add --execute to send what is ready");
+        say!("nothing was sent; add --execute to send what is ready");
     } else if ready > 0 || is_something_parked(settings) {
         // The ledger's topic is the platform's own, with settings of its own.
         domain::follow(cluster, &internal).await?;
@@ -337,7 +337,7 @@ async fn send_through(
     let progress = |so_far: &Redriven| {
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
-            eprintln!("{} of {all} letters", so_far.sent + so_far.found);
+            say!("{} of {all} letters", so_far.sent + so_far.found);
         }
     };
     Ok(execute(
@@ -378,22 +378,22 @@ fn tell(redriven: Redriven, parked: u64, settings: &Settings) -> Executed {
         found,
         claimed,
     } = redriven;
-    eprintln!("{sent} letters sent on; the letters themselves stay as they are");
+    say!("{sent} letters sent on; the letters themselves stay as they are");
     if marked > 0 {
-        eprintln!("{marked} of them are marked as possible doubles: an earlier run may have sent them");
+        say!("{marked} of them are marked as possible doubles: an earlier run may have sent them");
     }
     if parked > 0 {
         let application = &settings.publish.application;
-        eprintln!(
+        say!(
             "{parked} events of {application} wait in its standby store until Kafka takes them: run \
              `evenkeel standby drain --application {application}`, or leave it to the application"
         );
     }
     if found > 0 {
-        eprintln!("{found} more had been sent by a run that ended early");
+        say!("{found} more had been sent by a run that ended early");
     }
     for (letter, by) in &claimed {
-        eprintln!(
+        say!(
             "{letter} was claimed by {by} before, from another machine or directory: finish that redrive, or, when \
              that directory is lost, add --take-over"
         );

@@ -16,9 +16,9 @@ use super::list::Told;
 use crate::commands::broker;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line};
+use crate::output::{Format, print_line, say};
 use crate::sdk;
-use crate::standby::application;
+use crate::standby::{application, applications, directory};
 
 /// Between looks at what a drain has left.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -81,13 +81,14 @@ impl Meter {
 
 pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -> Result<Outcome> {
     let name = options.chosen.application.clone();
-    let application = match application(settings, name) {
-        Ok(application) => application,
-        Err(error) => {
-            eprintln!("nothing is parked: {error}");
-            return Ok(Outcome::Fine);
-        }
-    };
+    if name.is_none() && applications(settings)?.is_empty() {
+        say!(
+            "nothing is parked: no application has a standby store in {}",
+            directory(settings).display()
+        );
+        return Ok(Outcome::Fine);
+    }
+    let application = application(settings, name)?;
     let only = options.chosen.only();
     let publisher = start(settings, &application, &only, options.rate).await?;
     let waited = tokio::select! {
@@ -105,8 +106,8 @@ pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -
         bail!("stopped with {left} events still parked; they stay where they are");
     }
     match kept {
-        0 => eprintln!("nothing is parked"),
-        kept => eprintln!("nothing else is parked; {kept} events are held or were not chosen"),
+        0 => say!("nothing is parked"),
+        kept => say!("nothing else is parked; {kept} events are held or were not chosen"),
     }
     Ok(Outcome::Fine)
 }
@@ -215,12 +216,15 @@ fn tell(progress: &Progress, format: Format) -> Result<()> {
         Some(eta) => format!("done in {eta} s"),
         None => "nothing moves".to_owned(),
     };
-    eprintln!(
+    say!(
         "{} events sent, {} left ({} bytes), {} events/s, {eta}",
-        progress.events_sent, progress.events_left, progress.bytes_left, progress.events_per_second
+        progress.events_sent,
+        progress.events_left,
+        progress.bytes_left,
+        progress.events_per_second
     );
     for alarm in &progress.alarms {
-        eprintln!("alarm: {}: {}", alarm.kind, alarm.message);
+        say!("alarm: {}: {}", alarm.kind, alarm.message);
     }
     Ok(())
 }

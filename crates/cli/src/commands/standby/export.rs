@@ -16,7 +16,7 @@ use super::walk::{Parked, walk};
 use crate::config::Settings;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
-use crate::output::print_line;
+use crate::output::{print_line, say};
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
 use crate::standby::application;
@@ -87,7 +87,7 @@ pub(super) fn export(options: Export, settings: &Settings) -> Result<Outcome> {
     let mut places: Vec<Place> = look.open_places()?.into_iter().map(|held| held.place).collect();
     places.retain(|place| scope.covers(place));
     places.sort_by_key(|place| Cursor::of(place, 0));
-    let mut decoder = Decoder::asking_once(Arc::new(Registry::new(settings)));
+    let mut decoder = Decoder::of_parked(&application, Arc::new(Registry::new(settings)));
     let (mut exported, mut undecoded, mut letters) = (0_u64, 0_u64, 0_u64);
     for place in &places {
         walk(&mut look, place, 0, |parked, record| {
@@ -106,17 +106,17 @@ pub(super) fn export(options: Export, settings: &Settings) -> Result<Outcome> {
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    eprintln!(
+    say!(
         "{exported} events of {} are exported; they stay parked too",
         application.name
     );
     if letters > 0 {
-        eprintln!(
+        say!(
             "{letters} dead letters are left out: they are no events to publish (evenkeel standby show has them)"
         );
     }
     if undecoded > 0 || !look.damaged().is_empty() {
-        eprintln!(
+        say!(
             "{undecoded} events could not be decoded and have value_base64, which evenkeel publish refuses; {} places of \
              the files cannot be read",
             look.damaged().len()

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Chosen;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_list};
+use crate::output::{Format, Tabular, print_list, say};
 use crate::standby::application;
 
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ fn print(application: &str, holds: &Holds, format: Format) -> Result<Outcome> {
         })
         .collect();
     if rows.is_empty() {
-        eprintln!("nothing of {application} is held");
+        say!("nothing of {application} is held");
     }
     print_list(format, &rows)?;
     Ok(Outcome::Fine)

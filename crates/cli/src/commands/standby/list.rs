@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::partition_of;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_list};
+use crate::output::{Format, Tabular, print_list, say};
 use crate::standby::applications;
 
 #[derive(Debug, Serialize)]
@@ -177,10 +177,10 @@ pub(super) fn list(format: Format, settings: &Settings) -> Result<Outcome> {
 fn tell(application: &Application, looked: &Looked) {
     let name = &application.name;
     for alarm in looked.alarms.all() {
-        eprintln!("alarm: {name}: {}: {}", alarm.kind.as_str(), alarm.message);
+        say!("alarm: {name}: {}: {}", alarm.kind.as_str(), alarm.message);
     }
     for damage in &looked.damages {
-        eprintln!(
+        say!(
             "alarm: {name}: {} cannot be read from byte {} on; see docs/errors/standby-unavailable.md",
             damage.file.display(),
             damage.offset

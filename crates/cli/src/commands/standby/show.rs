@@ -13,7 +13,7 @@ use super::{Chosen, partition_of};
 use crate::config::Settings;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line, write_stdout};
+use crate::output::{Format, print_line, say, write_stdout};
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
 use crate::standby::application;
@@ -52,14 +52,13 @@ pub(super) fn show(options: Show, format: Format, settings: &Settings) -> Result
     let scope = options.chosen.scope();
     let mut look = application.open()?;
     let places = look.open_places()?;
-    // A registry that is away is asked once, not for each event.
-    let mut decoder = Decoder::asking_once(Arc::new(Registry::new(settings)));
+    let mut decoder = Decoder::of_parked(&application, Arc::new(Registry::new(settings)));
     for held in places.iter().filter(|held| scope.covers(&held.place)) {
         let mut shown = 0;
         let limit = options.limit;
         walk(&mut look, &held.place, options.from, |parked, record| {
             if shown == limit {
-                eprintln!(
+                say!(
                     "{} partition {}: more from position {} on (--from, --limit)",
                     held.place.topic,
                     partition_of(&held.place),
@@ -74,7 +73,7 @@ pub(super) fn show(options: Show, format: Format, settings: &Settings) -> Result
         })?;
     }
     for damage in look.damaged() {
-        eprintln!(
+        say!(
             "alarm: {} cannot be read from byte {} on; what is there is left out",
             damage.file.display(),
             damage.offset

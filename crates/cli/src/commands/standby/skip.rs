@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, Tabular, print_list};
+use crate::output::{Format, Tabular, print_list, say};
 use crate::standby::application;
 
 /// Beside the store, a line for every loss that was accepted; never deleted by us.
@@ -117,16 +117,17 @@ pub(crate) async fn skip(options: Skip, format: Format, settings: &Settings) -> 
     let Some(found) = store.unreadable(&place).await? else {
         match &options.positions {
             Some(_) => bail!("nothing is to be given up: the oldest parked event of this lane can be read"),
-            None => eprintln!("the oldest parked event of this lane can be read: nothing holds it up here"),
+            None => say!("the oldest parked event of this lane can be read: nothing holds it up here"),
         }
         return Ok(Outcome::Fine);
     };
     let mut row = Row::of(application, &place, &found);
     let Some(Positions(positions)) = options.positions else {
         print_list(format, &[row])?;
-        eprintln!(
+        say!(
             "these cannot be read back, and nothing behind them is sent on; --positions {}..{} --reason TEXT gives them up",
-            found.positions.start, found.positions.end
+            found.positions.start,
+            found.positions.end
         );
         return Ok(Outcome::Findings);
     };
