@@ -47,7 +47,9 @@ pub enum Error {
         name: String,
     },
     /// A domain of that name is there already.
-    #[error("the domain \"{name}\" is there already; make another token for it instead")]
+    #[error(
+        "the domain \"{name}\" is there already; make another token for it instead (evenkeel domain token {name})"
+    )]
     Exists {
         /// The name.
         name: String,

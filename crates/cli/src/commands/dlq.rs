@@ -1,6 +1,7 @@
 //! `evenkeel dlq`: dead letters, and sending them on again.
 
 mod choose;
+mod ledgers;
 mod list;
 mod redrive;
 mod show;
@@ -18,6 +19,7 @@ use crate::config::Settings;
 use crate::connect;
 use crate::exit::Outcome;
 use crate::output::{Format, say};
+pub(crate) use ledgers::Ledgers;
 
 /// Letters of one topic that a command takes at a time.
 pub(crate) const LETTERS_MAX: usize = 200_000;

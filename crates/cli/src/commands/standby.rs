@@ -25,7 +25,8 @@ pub(crate) enum Verb {
     Show(show::Show),
     /// Print parked events as lines that `evenkeel publish` reads. Changes nothing.
     Export(export::Export),
-    /// Keep parked events where they are until they are released, also while the application runs.
+    /// Keep parked events where they are until they are released, also while the application runs. Holds no publishing up:
+    /// a partition with nothing parked goes on, and behind what is held events are parked too.
     Hold(hold::Hold),
     /// Let held events go.
     Release(hold::Release),

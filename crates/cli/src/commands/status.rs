@@ -7,12 +7,11 @@ use evenkeel_broker::fetch::At;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_worker::applications::Looked;
-use evenkeel_worker::redrive::{Ledger, read};
+use evenkeel_worker::redrive::read;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::dlq::{LETTERS_MAX, dead_letter_topics};
-use super::domain;
+use super::dlq::{LETTERS_MAX, Ledgers, dead_letter_topics};
 use super::standby::list::Told;
 use crate::config::Settings;
 use crate::connect;
@@ -156,9 +155,10 @@ async fn look_at_kafka(
     let log_dirs = cluster.log_dirs().await.into_iter().map(LogDirStatus::of);
     status.log_dirs = log_dirs.collect();
     wrong.extend(status.log_dirs.iter().filter_map(LogDirStatus::wrong));
-    let ledger = Ledger::read(&cluster, domain::internal_topics(settings)?.evenkeel).await?;
-    for topic in dead_letter_topics(&cluster).await? {
-        let letters = letters(&cluster, &topic, &ledger).await?;
+    let topics = dead_letter_topics(&cluster).await?;
+    let ledgers = Ledgers::read(&cluster, &topics, settings).await?;
+    for topic in topics {
+        let letters = letters(&cluster, &topic, &ledgers).await?;
         match letters.open {
             Some(0) => {}
             Some(open) => wrong.push(format!(
@@ -206,7 +206,7 @@ impl LogDirStatus {
     }
 }
 
-async fn letters(cluster: &Cluster, topic: &TopicName, ledger: &Ledger) -> Result<Letters> {
+async fn letters(cluster: &Cluster, topic: &TopicName, ledgers: &Ledgers) -> Result<Letters> {
     let mut records = 0;
     for partition in &cluster.topic_anew(topic).await?.partitions {
         let place = TopicPartition::new(topic.clone(), partition.index);
@@ -218,7 +218,9 @@ async fn letters(cluster: &Cluster, topic: &TopicName, ledger: &Ledger) -> Resul
         None
     } else {
         let (letters, others) = read(cluster, topic, LETTERS_MAX).await?;
-        let open = letters.iter().filter(|letter| !ledger.is_done(&letter.identity));
+        let open = letters
+            .iter()
+            .filter(|letter| !ledgers.is_done(topic, &letter.identity));
         Some(open.count() + others)
     };
     Ok(Letters {

@@ -28,6 +28,14 @@ pub(crate) enum Verb {
     },
     /// Create a topic.
     Create(Create),
+    /// Change settings of a topic.
+    Set {
+        /// The topic.
+        topic: TopicName,
+        /// A setting; without a value (NAME=) it goes back to the default.
+        #[arg(value_name = "NAME=VALUE", value_parser = pair, required = true)]
+        settings: Vec<(String, String)>,
+    },
     /// Delete a topic and every record in it.
     Delete {
         /// The topic.
@@ -127,6 +135,22 @@ pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Resu
                 .await
                 .with_context(|| format!("topic {name} was not created"))?;
             print_document(format, &details(&cluster, &name).await?)?;
+        }
+        Verb::Set { topic, settings } => {
+            let changes: Vec<(&str, Option<&str>)> = settings
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        name.as_str(),
+                        Some(value.as_str()).filter(|value| !value.is_empty()),
+                    )
+                })
+                .collect();
+            cluster
+                .change_settings(&topic, &changes)
+                .await
+                .with_context(|| format!("the settings of {topic} were not changed"))?;
+            print_document(format, &details(&cluster, &topic).await?)?;
         }
         Verb::Delete { topic, execute } => delete(&cluster, &topic, execute, format).await?,
     }

@@ -62,42 +62,92 @@ fn a_letter_that_comes_back_is_open_until_it_is_mended() {
     let text = r#"{"type": "record", "name": "Note", "fields": [{"name": "text", "type": "string"}]}"#;
     let register = ["schema", "register", "notes-value", "--file", "-"];
     platform.run_with(&register, text).with(0);
-    let create = |bytes: &str| {
+    let limit = |verb: &[&str], bytes: &str| {
         let limit = format!("max.message.bytes={bytes}");
-        platform.run(&["topic", "create", "notes", "--set", &limit])
+        platform.run(&[&["topic"], verb, &[&limit]].concat()).with(0)
     };
-    create("2000").with(0);
+    limit(&["create", "notes", "--set"], "2000");
     let line = format!(
         "{{\"id\": \"1\", \"value\": {{\"text\": \"{}\"}}}}\n",
         "x".repeat(4_000)
     );
     platform.run_with(&["publish", "notes"], line).with(100);
-    let redrive = || {
+    let version = |version: &'static str, code| {
         let all = [
             "dlq",
             "redrive",
             "--all",
             "--topic",
             LETTERS,
-            "--version",
-            "1",
             "--execute",
             "-o",
             "json",
+            "--version",
+            version,
         ];
-        platform.run(&all).with(0).json()["executed"]["sent"].clone()
+        platform.run(&all).with(code).json()
+    };
+    let redrive = || version("1", 0)["executed"]["sent"].clone();
+    let refused = |by: &'static str| {
+        let plan = version(by, 100)["plan"].as_array().unwrap().clone();
+        let refused = plan.iter().find(|row| row["judgement"] == "refused");
+        refused.unwrap()["reason"].as_str().unwrap().to_owned()
     };
     let open = || {
         let listed = platform.run(&["dlq", "list", "-o", "json"]).with(0).json();
         let listed = listed.as_array().unwrap().clone();
         listed.iter().filter(|row| row["redriven"] == false).count()
     };
+    let reason = refused("1");
+    assert!(
+        reason.contains("evenkeel topic set notes max.message.bytes="),
+        "{reason}"
+    );
+    // Without its headers it fits, and with them it does not: that shows only at the topic.
+    limit(&["set", "notes"], "4100");
     assert_eq!((redrive(), open()), (json!(1), 1), "the topic refuses it again");
     platform.run(&["status"]).with(100);
-    platform.run(&["topic", "delete", "notes", "--execute"]).with(0);
-    create("20000").with(0);
+    limit(&["set", "notes"], "20000");
+    platform
+        .run_with(
+            &register,
+            text.replace("Note\", ", "Note\", \"doc\": \"a note\", "),
+        )
+        .with(0);
+    let reason = refused("latest");
+    assert!(reason.contains("use --version 1"), "{reason}");
     assert_eq!((redrive(), open()), (json!(1), 0));
     assert_eq!(platform.tail("notes").len(), 1);
+}
+
+#[test]
+fn letters_of_a_platform_with_a_prefix_count_by_its_own_ledger() {
+    let mut platform = Platform::start();
+    platform.run_with(&REGISTER, FIRST).with(0);
+    platform.run(&["topic", "create", "orders"]).with(0);
+    platform.set("EVENKEEL_KAFKA__INTERNAL_TOPIC_PREFIX", "trial-");
+    platform.set("EVENKEEL_PUBLISH__APPLICATION", "trial-shop");
+    let line = "{\"id\": \"1\", \"value\": {\"n\": \"two\"}}\n";
+    platform.run_with(&["publish", "orders"], line).with(100);
+    platform.run_with(&REGISTER, SECOND).with(0);
+    platform.set("EVENKEEL_KAFKA__INTERNAL_TOPIC_PREFIX", "");
+    platform.run(&["status"]).with(100);
+    platform.set("EVENKEEL_KAFKA__INTERNAL_TOPIC_PREFIX", "trial-");
+    let redrive = [
+        "dlq",
+        "redrive",
+        "--all",
+        "--topic",
+        "trial-shop.publish.dlt",
+        "--version",
+        "latest",
+        "--execute",
+    ];
+    platform.run(&redrive).with(0);
+    platform.set("EVENKEEL_KAFKA__INTERNAL_TOPIC_PREFIX", "");
+    platform.run(&["status"]).with(0);
+    let listed = platform.run(&["dlq", "list", "-o", "json"]).with(0).json();
+    assert_eq!(listed[0]["redriven"], true);
 }
 
 fn refused_to_others(platform: &mut Platform, token: &str) {

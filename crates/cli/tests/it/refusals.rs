@@ -103,9 +103,11 @@ fn what_is_not_there_is_named() {
 #[test]
 fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
     let platform = Platform::start();
+    platform.run(&["domain", "create", "there"]).with(0);
     for (arguments, expected) in [
         (&["domain", "create", "No"][..], "cannot name a domain"),
         (&["domain", "create", "anonymous"], "cannot name a domain"),
+        (&["domain", "create", "there"], "evenkeel domain token there"),
         (&["domain", "token", "nobody"], "there is no domain \"nobody\""),
         (&["dlq", "show", "a.publish.dlt/0/0"], "a.publish.dlt"),
         (&["schema", "show", "nothing-value"], "40401"),

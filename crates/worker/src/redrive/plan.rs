@@ -13,6 +13,9 @@ use evenkeel_schema::{Contract, Payload, Valid};
 use super::letter::readable;
 use super::{Data, Error, Ledger, Letter};
 
+/// Bytes of a batch's header (record batch format, version 2).
+const BATCH_OVERHEAD_BYTES: usize = 61;
+
 /// A redrive as it would run.
 #[derive(Debug)]
 pub struct Plan {
@@ -53,8 +56,8 @@ impl Plan {
     }
 }
 
-/// Judges each of `letters` by the contract of its event type, looks whether it was redriven before, and counts the
-/// younger events of its key. Letters may be sent to the topics `allowed` alone, whatever their headers say.
+/// Judges each of `letters` by the contract of its event type and by the size that its topic takes, looks whether it was
+/// redriven before, and counts the younger events of its key. Letters may be sent to the topics `allowed` alone, whatever their headers say.
 ///
 /// # Errors
 /// When a topic cannot be read.
@@ -76,6 +79,7 @@ pub async fn plan(
             }
         })
         .collect();
+    judge_sizes(cluster, &mut entries).await?;
     let ready = |entry: &&mut Entry| matches!(entry.judgement, Judgement::Ready(_));
     count_younger(cluster, entries.iter_mut().filter(ready)).await?;
     Ok(Plan { entries })
@@ -92,8 +96,9 @@ fn judge(
     }
     if !allowed.contains(&letter.event.topic) {
         return Judgement::Refused(format!(
-            "it names the topic {}, which this redrive may not write to",
-            letter.event.topic
+            "it names the topic {topic}, which is missing, or none that this redrive may write to (evenkeel topic create \
+             {topic})",
+            topic = letter.event.topic
         ));
     }
     let Some(contract) = contracts.get(&letter.event.event_type) else {
@@ -109,6 +114,45 @@ fn judge(
     match valid {
         Ok(valid) => Judgement::Ready(valid),
         Err(violation) => Judgement::Refused(violation.to_string()),
+    }
+}
+
+/// Refuses letters that are too large for their topics as these are now. Headers are not counted, so that what is
+/// refused here would be refused by Kafka for certain.
+async fn judge_sizes(cluster: &Cluster, entries: &mut [Entry]) -> Result<(), Error> {
+    let mut limits: HashMap<TopicName, usize> = HashMap::new();
+    for entry in entries {
+        let Judgement::Ready(valid) = &entry.judgement else {
+            continue;
+        };
+        let event = &entry.letter.event;
+        let limit = match limits.get(&event.topic) {
+            Some(limit) => *limit,
+            None => {
+                let limit = limit(cluster, &event.topic).await?;
+                limits.insert(event.topic.clone(), limit);
+                limit
+            }
+        };
+        let key = event.key.as_ref().map_or(0, Bytes::len);
+        let bytes = BATCH_OVERHEAD_BYTES + key + valid.get().bytes().len();
+        if bytes > limit {
+            entry.judgement = Judgement::Refused(format!(
+                "it takes more than {bytes} bytes, and {topic} takes {limit} at most: raise that first, for example by \
+                 evenkeel topic set {topic} max.message.bytes={enough}",
+                topic = event.topic,
+                enough = bytes.next_power_of_two().max(2 * limit)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Most bytes of a batch on `topic`; no limit where its settings may not be seen: Kafka judges then.
+async fn limit(cluster: &Cluster, topic: &TopicName) -> Result<usize, Error> {
+    match cluster.batch_bytes_max(topic).await {
+        Err(error) if !error.is_outage() => Ok(usize::MAX),
+        other => Ok(other?),
     }
 }
 

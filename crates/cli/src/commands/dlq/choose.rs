@@ -27,13 +27,15 @@ pub(super) struct Chooser {
     registry: Arc<Registry>,
     decoder: Decoder,
     version: Version,
-    subjects: HashMap<i32, Vec<String>>,
+    uses: HashMap<i32, Vec<Use>>,
     contracts: HashMap<String, Choice>,
 }
 
-#[derive(Deserialize)]
+/// Where a schema is registered.
+#[derive(Clone, Deserialize)]
 struct Use {
     subject: String,
+    version: u32,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +73,7 @@ impl Chooser {
             decoder: Decoder::new(Arc::clone(&registry)),
             registry,
             version,
-            subjects: HashMap::new(),
+            uses: HashMap::new(),
             contracts: HashMap::new(),
         }
     }
@@ -82,12 +84,33 @@ impl Chooser {
             Ok(subject) => subject,
             Err(reason) => return Ok((reason.clone(), Err(reason))),
         };
-        if let Some(choice) = self.contracts.get(&subject) {
-            return Ok((subject, choice.clone()));
+        let choice = match self.contracts.get(&subject) {
+            Some(choice) => choice.clone(),
+            None => {
+                let choice = self.contract(&subject)?;
+                self.contracts.insert(subject.clone(), choice.clone());
+                choice
+            }
+        };
+        if let (Ok(contract), Some(own)) = (&choice, encoded_by(letter))
+            && contract.id().0 != own
+        {
+            let reason = self.bound(&subject, own);
+            return Ok((reason.clone(), Err(reason)));
         }
-        let choice = self.contract(&subject)?;
-        self.contracts.insert(subject.clone(), choice.clone());
         Ok((subject, choice))
+    }
+
+    /// What lies encoded in a letter goes by the schema that it was encoded with, and by no other version.
+    fn bound(&self, subject: &str, id: i32) -> String {
+        let own = self.uses.get(&id).into_iter().flatten();
+        let versions = own.filter(|own| own.subject == subject).map(|own| own.version);
+        match versions.max() {
+            Some(version) => {
+                format!("it is encoded by version {version} of {subject}: use --version {version}")
+            }
+            None => format!("it is encoded by schema {id}, which is no version of {subject}"),
+        }
     }
 
     fn subject(&mut self, letter: &Letter) -> Result<Result<String, String>> {
@@ -95,18 +118,15 @@ impl Chooser {
         let Some(id) = schema_id(letter) else {
             return Ok(Ok(format!("{topic}-value")));
         };
-        if !self.subjects.contains_key(&id) {
-            let uses = found(
-                self.registry
-                    .get::<Vec<Use>>(&format!("/schemas/ids/{id}/versions")),
-            )?;
-            let mut subjects: Vec<String> = uses.into_iter().flatten().map(|one| one.subject).collect();
-            subjects.sort();
-            subjects.dedup();
-            self.subjects.insert(id, subjects);
+        if !self.uses.contains_key(&id) {
+            let uses = self.registry.get(&format!("/schemas/ids/{id}/versions"));
+            self.uses.insert(id, found(uses)?.unwrap_or_default());
         }
-        let subjects = self.subjects.get(&id).map(Vec::as_slice).unwrap_or_default();
-        Ok(fitting(subjects, topic).map_err(|reason| format!("its schema {id} {reason}")))
+        let uses = self.uses.get(&id).into_iter().flatten();
+        let mut subjects: Vec<String> = uses.map(|one| one.subject.clone()).collect();
+        subjects.sort();
+        subjects.dedup();
+        Ok(fitting(&subjects, topic).map_err(|reason| format!("its schema {id} {reason}")))
     }
 
     fn contract(&mut self, subject: &str) -> Result<Choice> {
@@ -153,13 +173,18 @@ fn fitting(subjects: &[String], topic: &str) -> Result<String, String> {
 /// What the letter says of its schema, else what its bytes say.
 fn schema_id(letter: &Letter) -> Option<i32> {
     let said = letter.diagnosis.schema_id.and_then(|id| i32::try_from(id).ok());
-    said.or_else(|| match &letter.data {
+    said.or_else(|| encoded_by(letter))
+}
+
+/// The schema that the letter's data is encoded by, where its bytes name it.
+fn encoded_by(letter: &Letter) -> Option<i32> {
+    match &letter.data {
         Data::Json(_) => None,
         Data::Framed(bytes) => match wire::read(bytes, None).ok()?.schema {
             SchemaRef::Id(id) => Some(id.0),
             SchemaRef::Guid(_) => None,
         },
-    })
+    }
 }
 
 /// `None` where the registry says that there is no such thing (404).

@@ -6,11 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use evenkeel_broker::Cluster;
 use evenkeel_event::TopicName;
-use evenkeel_worker::redrive::{Ledger, Letter};
+use evenkeel_worker::redrive::Letter;
 use serde::Serialize;
 
-use super::{LetterId, cause, dead_letter_topics, letters};
-use crate::commands::domain;
+use super::{Ledgers, LetterId, cause, dead_letter_topics, letters};
 use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, Tabular, print_list};
@@ -123,14 +122,14 @@ pub(super) async fn run(
         Some(topic) => vec![topic.clone()],
         None => dead_letter_topics(cluster).await?,
     };
-    let ledger = Ledger::read(cluster, domain::internal_topics(settings)?.evenkeel).await?;
+    let ledgers = Ledgers::read(cluster, &topics, settings).await?;
     let mut rows = Vec::new();
     for topic in &topics {
         let found = letters(cluster, topic).await?;
         rows.extend(
             found
                 .iter()
-                .map(|letter| (topic.to_string(), row(letter, &ledger))),
+                .map(|letter| (topic.to_string(), row(letter, &ledgers))),
         );
     }
     if options.by_cause {
@@ -143,7 +142,7 @@ pub(super) async fn run(
     Ok(Outcome::Fine)
 }
 
-fn row(letter: &Letter, ledger: &Ledger) -> Row {
+fn row(letter: &Letter, ledgers: &Ledgers) -> Row {
     let event = &letter.event;
     Row {
         id: LetterId::of(letter).to_string(),
@@ -156,7 +155,7 @@ fn row(letter: &Letter, ledger: &Ledger) -> Row {
             .as_deref()
             .map(|key| String::from_utf8_lossy(key).into_owned()),
         topic: event.topic.to_string(),
-        redriven: ledger.is_done(&letter.identity),
+        redriven: ledgers.is_done(&letter.partition.topic, &letter.identity),
         message: letter.diagnosis.message.clone(),
     }
 }

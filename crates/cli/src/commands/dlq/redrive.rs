@@ -201,6 +201,9 @@ async fn allowed(
 ) -> Result<Vec<TopicName>> {
     let internal = domain::internal_topics(settings)?;
     let topics = cluster.topics().await.context("the topics cannot be listed")?;
+    if let Some(to) = to.filter(|to| topics.iter().all(|topic| topic.name != **to)) {
+        bail!("the topic {to} is missing: evenkeel topic create {to}");
+    }
     let fit: Vec<TopicName> = topics
         .into_iter()
         .filter(|topic| !topic.internal && !topic.name.is_dead_letter_topic())
@@ -208,7 +211,9 @@ async fn allowed(
         .filter(|name| *name != internal.schemas && *name != internal.evenkeel)
         .collect();
     if let Some(to) = to.filter(|to| !fit.contains(to)) {
-        bail!("{to} is missing, or a topic that nothing may be redriven to");
+        bail!(
+            "{to} is a topic of the platform, of Kafka or of dead letters, that nothing may be redriven to"
+        );
     }
     Ok(fit
         .into_iter()

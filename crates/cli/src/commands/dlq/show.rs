@@ -5,12 +5,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use base64::Engine as _;
 use evenkeel_broker::Cluster;
-use evenkeel_worker::redrive::{Data, Ledger, Letter, find};
+use evenkeel_worker::redrive::{Data, Letter, find};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{LetterId, cause};
-use crate::commands::domain;
+use super::{Ledgers, LetterId, cause};
 use crate::config::Settings;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
@@ -64,14 +63,15 @@ pub(super) async fn run(
     let Some(letter) = find(cluster, &id.partition, id.offset).await? else {
         bail!("there is no dead letter {id} (evenkeel dlq list shows those that there are)");
     };
-    let ledger = Ledger::read(cluster, domain::internal_topics(settings)?.evenkeel).await?;
+    let topic = id.partition.topic.clone();
+    let ledgers = Ledgers::read(cluster, &[topic], settings).await?;
     let mut decoder = Decoder::new(Arc::new(Registry::new(settings)));
     let data = tokio::task::block_in_place(|| decoded(&letter.data, &mut decoder));
-    print_document(format, &shown(id, letter, data, &ledger))?;
+    print_document(format, &shown(id, letter, data, &ledgers))?;
     Ok(Outcome::Fine)
 }
 
-fn shown(id: &LetterId, letter: Letter, data: Result<Value>, ledger: &Ledger) -> Shown {
+fn shown(id: &LetterId, letter: Letter, data: Result<Value>, ledgers: &Ledgers) -> Shown {
     let raw = match (&data, &letter.data) {
         (Err(_), Data::Json(bytes) | Data::Framed(bytes)) => Some(bytes),
         _ => None,
@@ -97,7 +97,7 @@ fn shown(id: &LetterId, letter: Letter, data: Result<Value>, ledger: &Ledger) ->
         id: id.to_string(),
         cause: cause(&letter).to_owned(),
         topic: letter.event.topic.to_string(),
-        redriven: ledger.is_done(&letter.identity),
+        redriven: ledgers.is_done(&letter.partition.topic, &letter.identity),
         message: letter.diagnosis.message,
         stage: letter.diagnosis.stage,
         failed_at: letter.diagnosis.failed_at,

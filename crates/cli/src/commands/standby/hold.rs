@@ -56,7 +56,17 @@ impl Tabular for Row {
 pub(super) fn hold(options: Hold, format: Format, settings: &Settings) -> Result<Outcome> {
     let application = application(settings, options.chosen.application.clone())?;
     let (scope, now) = (options.chosen.scope(), SystemClock::default().now());
-    let holds = Holds::hold(&application.directory, scope, now, &options.reason)?;
+    let holds = Holds::hold(&application.directory, scope.clone(), now, &options.reason)?;
+    // The hold stands whether or not the store can be looked at.
+    let parked = application.look().map(|looked| looked.places).unwrap_or_default();
+    let events: u64 = parked
+        .iter()
+        .filter(|held| scope.covers(&held.place))
+        .map(|held| held.events)
+        .sum();
+    say!(
+        "{events} parked events are held; what is not parked goes on being published, and is held once it is parked"
+    );
     print(&application.name, &holds, format)
 }
 
