@@ -10,7 +10,9 @@ mod revenue;
 mod stage;
 mod story;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
@@ -41,6 +43,8 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -> Result<Outcome> {
     let orders = Orders::read()?;
+    // One that cannot be written is told now, and not after the story.
+    let mut file = options.report.as_deref().map(created).transpose()?;
     let count = options.events.map_or(orders.len(), |events| events as usize);
     let directory = tempfile::tempdir().context("no temporary directory can be made")?;
     let kafka = connect::kafka(&settings.kafka);
@@ -61,9 +65,9 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
     let (report, differences) = played?;
     struck.context("the demo's platform did not stop cleanly")?;
     print(format, &report)?;
-    if let Some(path) = options.report {
+    if let Some((file, path)) = file.as_mut().zip(options.report) {
         let text = serde_json::to_string_pretty(&report)? + "\n";
-        std::fs::write(&path, text)
+        file.write_all(text.as_bytes())
             .with_context(|| format!("the report {} cannot be written", path.display()))?;
     }
     if differences.is_empty() {
@@ -74,6 +78,10 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         "the topics differ from the order file: {}",
         differences.join("; ")
     )
+}
+
+fn created(report: &Path) -> Result<File> {
+    File::create(report).with_context(|| format!("the report {} cannot be written", report.display()))
 }
 
 fn print(format: Format, report: &Report) -> Result<()> {

@@ -223,7 +223,7 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
         };
         match result {
             StoreResult::Durable { .. } => letter.state = State::Stored,
-            StoreResult::Refused | StoreResult::Unknown => {
+            StoreResult::Refused | StoreResult::Passed | StoreResult::Unknown => {
                 letter.state = State::Claimed;
                 self.next_at = now + STORE_BACK_OFF;
             }

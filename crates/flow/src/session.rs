@@ -38,7 +38,7 @@ mod send;
 mod settings;
 mod split;
 
-pub use input::{Input, Now, ProducerEpoch, SearchResult, StoreResult, Stored};
+pub use input::{Input, Now, ProducerEpoch, SearchResult, StoreResult, Stored, Way};
 pub use order::{Claim, Order, Outcome, Reason, StampedRange, Ticket};
 pub use partition::Partition;
 pub use payload::Payload;

@@ -282,7 +282,9 @@ impl<P: Payload> Unplaced<P> {
         };
         match result {
             StoreResult::Durable { position } => self.parked_at(position, append, orders),
-            StoreResult::Refused => fail_all(&mut append, false, Reason::StandbyRefused, orders),
+            StoreResult::Refused | StoreResult::Passed => {
+                fail_all(&mut append, false, Reason::StandbyRefused, orders);
+            }
             StoreResult::Unknown => {
                 fail_all(&mut append, true, Reason::StandbyUnknown, orders);
                 append.become_unknown(now.elapsed, &self.settings);

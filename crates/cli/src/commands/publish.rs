@@ -32,7 +32,16 @@ const PENDING_MAX: usize = 10_000;
 /// Longest wait at the end for what is on its way.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
+const AFTER_HELP: &str = "\
+A line: {\"value\": {...}} and, where wanted, \"key\" (text, decides the partition), \"id\" (a retry bears the same), \"type\", \
+\"time\" (RFC 3339), \"source\", \"subject\", \"headers\" ([[\"name\", \"value\"], ...]).
+
+A receipt: \"outcome\" is published, parked (on this machine, sent on when Kafka takes it), dead-lettered or refused.
+
+Exit codes: 0 all published or parked, 100 some dead-lettered, 1 some refused, 2 wrong arguments.";
+
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Options {
     /// The topic.
     topic: TopicName,
@@ -210,17 +219,26 @@ async fn begin(
     clock: &SystemClock,
     from: &Numbered,
 ) -> Result<(EventId, Result<Pending, PublishError>), (Option<String>, anyhow::Error)> {
-    let line: Line = serde_json::from_slice(&from.text).map_err(|error| {
-        let number = from.number;
+    let number = from.number;
+    let line = parsed(&from.text).map_err(|error| {
+        let what = r#"{"key": "...", "value": {...}}"#;
         (
             None,
-            anyhow!("line {number} of standard input is no event {{\"key\", \"value\", \"id\"}}: {error}"),
+            anyhow!("line {number} of standard input is no event like {what}: {error}"),
         )
     })?;
     let given = line.id.clone();
     let event = event(defaults, clock, &line).map_err(|error| (given, error))?;
     let begun = publisher.begin_json(&event, line.value.get().as_bytes()).await;
     Ok((event.id, begun))
+}
+
+fn parsed(text: &[u8]) -> Result<Line> {
+    // A list of the fields' values would do for the parser, and is nothing that anybody means.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        bail!("it is no JSON object");
+    }
+    Ok(serde_json::from_slice(text)?)
 }
 
 fn event(defaults: &Defaults, clock: &SystemClock, line: &Line) -> Result<Event> {
@@ -236,6 +254,9 @@ fn event(defaults: &Defaults, clock: &SystemClock, line: &Line) -> Result<Event>
     };
     let event_type = line.event_type.as_ref().unwrap_or(&defaults.event_type);
     let source = line.source.as_ref().unwrap_or(&defaults.source);
+    if event_type.is_empty() || source.is_empty() {
+        bail!("its type or its source is empty, which CloudEvents do not allow");
+    }
     let mut event = Event::new(id, source, event_type, time, defaults.topic.clone());
     event.key = line.key.clone().map(Bytes::from);
     event.subject.clone_from(&line.subject);

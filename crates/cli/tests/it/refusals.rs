@@ -79,6 +79,10 @@ fn what_is_not_there_is_named() {
         (&["dlq", "list"], "kafka.brokers"),
         (&["schema", "list"], "http://127.0.0.1:1"),
         (&["dev", "--config", "none.toml"], "none.toml cannot be read"),
+        (
+            &["demo", "--report", "none/report.json"],
+            "none/report.json cannot be written",
+        ),
     ] {
         let mut refused = command(directory.path());
         refused
@@ -115,8 +119,26 @@ fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
         let ended = platform.run(arguments).with(1);
         assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
     }
-    let ended = platform.run_with(&["publish", "orders"], "nonsense\n").with(1);
-    assert_eq!(ended.lines()[0]["outcome"], "refused");
+    let nothing = "nonsense\n[]\n{\"value\": 1, \"type\": \"\"}\n";
+    let ended = platform.run_with(&["publish", "orders"], nothing).with(1);
+    let mut causes: Vec<String> = ended
+        .lines()
+        .iter()
+        .map(|line| line["cause"].to_string())
+        .collect();
+    causes.sort();
+    let expected = [
+        "its type or its source is empty",
+        "line 1 of standard input",
+        "line 2 of standard input",
+    ];
+    for (cause, expected) in causes.iter().zip(expected) {
+        assert!(cause.contains(expected) && !cause.contains("struct"), "{cause}");
+    }
+    assert_eq!(
+        (causes.len(), &ended.lines()[0]["outcome"]),
+        (3, &"refused".into())
+    );
     // Bytes that are no text end no stream: the lines behind them are looked at too.
     let ended = platform
         .run_with(&["publish", "orders"], b"\xff\xfe\n[]\n")

@@ -46,6 +46,13 @@ pub(super) async fn open(directory: &Path, config: Config, limit: Duration) -> R
         if let Err(error) = std::fs::write(wish(directory), []) {
             tracing::debug!(%error, "the store cannot be asked for");
         }
+        if waited.is_zero() {
+            tracing::warn!(
+                directory = %directory.display(),
+                seconds = limit.as_secs(),
+                "another process has the standby store open; waiting for it"
+            );
+        }
         tokio::time::sleep(AGAIN_AFTER).await;
         waited += AGAIN_AFTER;
     }

@@ -17,8 +17,8 @@ pub(super) struct Own<K> {
     pub(super) stands: bool,
     /// The store was asked what is diverted since it stands.
     listed: bool,
-    /// Nothing is known yet of whether the store can be reached.
-    pub(super) is_new: bool,
+    /// The store did not answer when it was last asked.
+    pub(super) has_failed: bool,
     valid_until: Duration,
     acknowledged: BTreeMap<K, u64>,
     sent: Option<Sent<K>>,
@@ -37,7 +37,7 @@ impl<K: Ord + Clone> Own<K> {
             renewal: 0,
             stands: false,
             listed: false,
-            is_new: true,
+            has_failed: false,
             valid_until: Duration::ZERO,
             acknowledged: BTreeMap::new(),
             sent: None,
@@ -76,7 +76,7 @@ impl<K: Ord + Clone> Own<K> {
         let Some(sent) = self.sent.take() else {
             return false;
         };
-        self.is_new = false;
+        self.has_failed = false;
         self.stands = true;
         self.valid_until = sent.at + lease;
         self.acknowledged = sent.acknowledged;
@@ -97,6 +97,6 @@ impl<K: Ord + Clone> Own<K> {
     /// Whether it was written is not known. It counts as it did.
     pub(super) fn failed(&mut self) {
         self.sent = None;
-        self.is_new = false;
+        self.has_failed = true;
     }
 }

@@ -120,7 +120,8 @@ impl<K: Ord + Clone + Debug> Member<K> {
     fn open_way(&self, now: Duration) -> Way {
         match self.settings.mode {
             _ if self.own.is_valid(now) => Way::Direct,
-            _ if self.own.is_new => Way::Hold,
+            // One that was paused asks first.
+            _ if !self.own.has_failed => Way::Hold,
             Mode::Available => Way::Direct,
             Mode::Strict => Way::Refuse,
         }

@@ -57,6 +57,14 @@ impl<P: Payload> Queue<P> {
         });
     }
 
+    /// Puts back, before all others, what was taken out.
+    pub(crate) fn put_back(&mut self, batches: Vec<Waiting<P>>) {
+        for batch in batches.into_iter().rev() {
+            self.bytes += batch.payload.bytes();
+            self.batches.push_front(batch);
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Waiting<P>> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.payload.bytes().min(self.bytes);

@@ -64,6 +64,11 @@ impl Identities {
         }
     }
 
+    /// Gives the process's own identity up for good.
+    pub(super) fn renounce(&mut self) {
+        self.own = None;
+    }
+
     pub(super) fn own(&self) -> Option<&Identity> {
         self.find(self.own?)
     }

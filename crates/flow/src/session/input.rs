@@ -121,11 +121,28 @@ pub enum Input<P> {
         /// True to hold it.
         held: bool,
     },
+    /// Where events go, of a lane that several processes share. Of no other is it told.
+    Way(Way),
+    /// The shared store cannot be told that the partition is out: what is to be parked is refused.
+    NotDiverted,
     /// Nothing more will be published: send or park what is there. [`Partition::is_idle`](super::Partition::is_idle)
     /// tells when that is done.
     Close,
     /// Time has passed.
     Timer,
+}
+
+/// Where the events of a shared lane go. Who shares it decides, see [`diversion`](crate::diversion).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// To Kafka.
+    Direct,
+    /// To the store.
+    Park,
+    /// Not decided: what is not stamped waits.
+    Hold,
+    /// Nowhere: what is not stamped is refused.
+    Refuse,
 }
 
 /// An epoch of a producer id.
@@ -158,6 +175,9 @@ pub enum StoreResult {
     },
     /// It is certain that nothing of it is or will be stored: the store is full or was not reached.
     Refused,
+    /// It is certain that nothing of it is or will be stored, because the shared lane goes another way now. What was to be
+    /// appended goes there.
+    Passed,
     /// It may be stored. The same append is ordered again, and if it was stored it counts once.
     Unknown,
 }

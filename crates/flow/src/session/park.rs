@@ -10,14 +10,16 @@
 //! - what the store refuses is told `Failed`. What is in flight may have landed: it stays, and is sent until that is known.
 //!   What waits is gone;
 //! - the partition goes direct again when the lane is empty. While its last batches are sent events wait in memory;
+//! - a lane that several processes share goes the way that is told; what was appended to it is no longer this session's;
 //! - while an operator holds the lane, and it is not empty, the partition stays out: what is published is parked behind.
 
 use std::time::Duration;
 
-use super::append::{Append, acknowledge, fail_shares, park_shares};
+use super::append::{Append, Waiting, acknowledge, fail_shares, park_shares};
 use super::in_flight::{Home, InFlight, State, records};
+use super::lane::Lane;
 use super::partition::{Leader, Mode, Numbers};
-use super::{Now, Order, Outcome, Partition, Payload, Reason, StoreResult};
+use super::{Now, Order, Outcome, Partition, Payload, Reason, StoreResult, Way};
 
 impl<P: Payload> Partition<P> {
     /// Chooses between sending directly and parking.
@@ -31,6 +33,11 @@ impl<P: Payload> Partition<P> {
         let is_over = self.out_at().is_some_and(|at| now.elapsed >= at);
         let is_gone = self.broker.leader == Leader::Gone;
         let is_out = callers_wait && (is_gone || self.health.blocked || is_over || self.asked_to_park);
+        if let Some(way) = self.way {
+            self.is_out = way != Way::Park && (is_out || self.needs_store());
+            self.follow(way);
+            return;
+        }
         if self.mode != Mode::Out && (is_out || self.needs_store() || self.is_held()) {
             self.mode = Mode::Out;
             self.health.probing = true;
@@ -43,6 +50,41 @@ impl<P: Payload> Partition<P> {
         }
         if self.flight.is_empty() && self.lane.is_empty() && self.waiting.is_empty() {
             self.health.blocked = false;
+        }
+    }
+
+    /// Goes the way of a shared lane.
+    fn follow(&mut self, way: Way) {
+        let mode = match way {
+            Way::Direct => Mode::Open,
+            Way::Park => Mode::Out,
+            Way::Hold | Way::Refuse => Mode::Closing,
+        };
+        if mode == Mode::Out && self.mode != Mode::Out {
+            self.health.probing = true;
+        }
+        self.mode = mode;
+        if self.flight.is_empty() && self.waiting.is_empty() {
+            self.health.blocked = false;
+        }
+    }
+
+    /// The shared lane goes another way.
+    pub(super) fn turn(&mut self, way: Way) {
+        self.way = Some(way);
+    }
+
+    /// Tells everybody who waits for the diversion that the store cannot be reached.
+    pub(super) fn not_diverted(&mut self, orders: &mut Vec<Order<P>>) {
+        if !self.is_out {
+            return;
+        }
+        for batch in self.flight.iter_mut().filter(|batch| batch.has_waiting_callers()) {
+            batch.told_failed = true;
+            orders.extend(fail_shares(&mut batch.shares, true, Reason::StandbyRefused).map(acknowledge));
+        }
+        for mut batch in self.waiting.take_all() {
+            orders.extend(fail_shares(&mut batch.shares, false, Reason::StandbyRefused).map(acknowledge));
         }
     }
 
@@ -73,6 +115,11 @@ impl<P: Payload> Partition<P> {
 
     /// Gives the store what is in memory.
     pub(super) fn park(&mut self, now: Now, orders: &mut Vec<Order<P>>) {
+        if self.way == Some(Way::Refuse) {
+            for mut batch in self.waiting.take_all() {
+                orders.extend(fail_shares(&mut batch.shares, false, Reason::StandbyRefused).map(acknowledge));
+            }
+        }
         if self.append.is_some() {
             self.repeat_append(now, orders);
             self.fail_what_waits_too_long(now, orders);
@@ -136,6 +183,7 @@ impl<P: Payload> Partition<P> {
         match result {
             StoreResult::Durable { position } => self.parked_at(position, append, orders),
             StoreResult::Refused => self.park_refused(now, append, orders),
+            StoreResult::Passed => self.park_passed(append),
             StoreResult::Unknown => self.park_unknown(now, append, orders),
         }
     }
@@ -164,7 +212,39 @@ impl<P: Payload> Partition<P> {
             }
             at = end;
         }
-        self.lane.tail = self.lane.tail.max(at);
+        match self.way {
+            None => self.lane.tail = self.lane.tail.max(at),
+            Some(_) => self.hand_over(),
+        }
+    }
+
+    /// What stands in a shared lane is its drainer's, and so is whoever stamped it: the drainer goes on where that ended.
+    fn hand_over(&mut self) {
+        let is_stored = |batch: &InFlight<P>| matches!(batch.home, Home::Stored(_));
+        for index in 0..self.flight.len() {
+            if let Some(Home::Stored(position)) = self.flight.get(index).map(|batch| batch.home) {
+                self.remember(index, Outcome::Parked { position });
+            }
+        }
+        if self.flight.iter().any(is_stored) {
+            self.identities.renounce();
+            self.flight.retain(|batch| !is_stored(batch));
+        }
+        self.lane = Lane::default();
+    }
+
+    /// The lane goes another way, and nothing was appended. Who was told that it may have been tries again or not.
+    fn park_passed(&mut self, append: Append<P>) {
+        for batch in self
+            .flight
+            .iter_mut()
+            .filter(|batch| batch.home == Home::Appending)
+        {
+            batch.home = Home::Memory;
+        }
+        let is_waited_for = |batch: &Waiting<P>| !batch.shares.is_empty();
+        self.waiting
+            .put_back(append.waiting.into_iter().filter(is_waited_for).collect());
     }
 
     fn park_refused(&mut self, now: Now, append: Append<P>, orders: &mut Vec<Order<P>>) {

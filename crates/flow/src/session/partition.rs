@@ -14,7 +14,7 @@ use super::identity::Identities;
 use super::in_flight::InFlight;
 use super::join::Settled;
 use super::lane::Lane;
-use super::{Input, Now, Order, Payload, Settings, Ticket};
+use super::{Input, Now, Order, Payload, Settings, Ticket, Way};
 use crate::answer::Trouble;
 
 /// The produce session of one partition. See the [module](super) for its contract with the shell.
@@ -28,6 +28,10 @@ pub struct Partition<P> {
     pub(super) asked_to_park: bool,
     /// An operator holds what the store has of this partition.
     pub(super) held: bool,
+    /// Where the events of a shared lane go; `None` for a lane of this process's own.
+    pub(super) way: Option<Way>,
+    /// The partition of a shared lane cannot be sent to.
+    pub(super) is_out: bool,
     pub(super) flight: VecDeque<InFlight<P>>,
     pub(super) append: Option<Append<P>>,
     pub(super) lane: Lane<P>,
@@ -107,6 +111,8 @@ impl<P: Payload> Partition<P> {
             waiting: Queue::default(),
             asked_to_park: false,
             held: false,
+            way: None,
+            is_out: false,
             flight: VecDeque::new(),
             append: None,
             lane: Lane::default(),
@@ -116,6 +122,17 @@ impl<P: Payload> Partition<P> {
             health: Health::default(),
             numbers: Numbers::default(),
             wake: None,
+        }
+    }
+
+    /// A partition whose lane in the store is shared with other processes. It is sent to directly or parked as it is told
+    /// by [`Input::Way`], what is parked is drained by another session, and [`Partition::is_out`] tells when it is to be
+    /// parked. It holds until it was told.
+    #[must_use]
+    pub fn shared(settings: Settings) -> Self {
+        Self {
+            way: Some(Way::Hold),
+            ..Self::new(settings)
         }
     }
 
@@ -148,6 +165,8 @@ impl<P: Payload> Partition<P> {
             Input::Searched { search, result } => self.searched(now, search, result, orders),
             Input::Lettered { letter, durable } => self.lettered(now, letter, durable, orders),
             Input::Hold { held } => self.held = held,
+            Input::Way(way) => self.turn(way),
+            Input::NotDiverted => self.not_diverted(orders),
             Input::Close => self.closed = true,
             Input::Timer => self.wake = None,
         }
@@ -178,6 +197,12 @@ impl<P: Payload> Partition<P> {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held && !self.lane.is_empty()
+    }
+
+    /// True while a partition with a shared lane cannot be sent to, and is not parked: it is to be.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.is_out
     }
 
     /// Batches in memory: those that wait, are in flight or being appended, and those read ahead.

@@ -112,7 +112,7 @@ fn it_publishes_directly_once_it_has_joined_and_asked_what_is_diverted() {
         result: RenewResult::Made,
     });
     assert_eq!(asked, [Order::List]);
-    assert_eq!(told.way(), Way::Refuse, "not before it knows what is diverted");
+    assert_eq!(told.way(), Way::Hold, "not before it knows what is diverted");
     assert!(told.listed(&[]).contains(&Order::Guarded(true)));
     assert_eq!(told.way(), Way::Direct);
 }
@@ -129,6 +129,10 @@ fn a_lease_counts_from_before_it_was_sent() {
     told.listed(&[]);
     assert_eq!(told.way(), Way::Direct);
     told.now += Duration::from_secs(1);
+    assert_eq!(told.way(), Way::Hold, "the store may well answer");
+    told.tell(Input::Renewed {
+        result: RenewResult::Failed,
+    });
     assert_eq!(told.way(), Way::Refuse);
 }
 

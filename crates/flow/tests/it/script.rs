@@ -11,7 +11,7 @@ use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::answer::{Answer, Refusal, Trouble};
 use evenkeel_flow::session::{
     Input, Now, Order, Outcome, Partition, Payload, ProducerEpoch, SearchResult, Settings, StoreResult,
-    Stored, Ticket,
+    Stored, Ticket, Way,
 };
 use evenkeel_flow::{Stamp, Stamping};
 
@@ -52,7 +52,15 @@ pub(crate) fn check(script: &str) {
 
 /// Plays a script on a partition.
 pub(crate) fn check_with(settings: Settings, script: &str) {
-    let mut partition = Partition::new(settings);
+    play_all(Partition::new(settings), script);
+}
+
+/// Plays a script on a partition whose lane is shared.
+pub(crate) fn check_shared(script: &str) {
+    play_all(Partition::shared(Settings::default()), script);
+}
+
+fn play_all(mut partition: Partition<Ids>, script: &str) {
     let mut time = Time::default();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (told, expected) = line.split_once("->").unwrap_or((line, ""));
@@ -108,6 +116,14 @@ fn play(partition: &mut Partition<Ids>, time: &mut Time, words: &[&str], orders:
             assert!(partition.is_idle());
             return;
         }
+        "out" => {
+            assert!(partition.is_out(), "{words:?}");
+            return;
+        }
+        "reached" => {
+            assert!(!partition.is_out(), "{words:?}");
+            return;
+        }
         "full" => {
             assert!(!partition.can_take());
             return;
@@ -151,6 +167,7 @@ fn input(words: &[&str]) -> Input<Ids> {
             append: at(1),
             result: match words[2] {
                 "full" => StoreResult::Refused,
+                "passed" => StoreResult::Passed,
                 "unknown" => StoreResult::Unknown,
                 position => StoreResult::Durable {
                     position: number(position),
@@ -182,6 +199,14 @@ fn input(words: &[&str]) -> Input<Ids> {
             letter: at(1),
             durable: words.get(2) != Some(&"not"),
         },
+        "way" => Input::Way(match words[1] {
+            "direct" => Way::Direct,
+            "park" => Way::Park,
+            "hold" => Way::Hold,
+            "refuse" => Way::Refuse,
+            other => panic!("{other} is no way"),
+        }),
+        "undiverted" => Input::NotDiverted,
         "hold" => Input::Hold { held: true },
         "release" => Input::Hold { held: false },
         "close" => Input::Close,

@@ -4,6 +4,7 @@ mod join;
 mod park;
 mod resolve;
 mod send;
+mod shared;
 mod split;
 
 /// A partition that is known to the broker: one event is on its log.
