@@ -2,12 +2,14 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_broker::Kafka;
 use evenkeel_broker::batch::Compression;
 use evenkeel_event::TopicName;
-use evenkeel_store::Scope;
+pub use evenkeel_flow::diversion::Mode;
+use evenkeel_store::{Scope, SharedStandby};
 
 use crate::schema_cache::Registry;
 
@@ -22,6 +24,8 @@ pub struct Config {
     pub registry: Option<Registry>,
     /// Where parked events and schemas are kept. One process at a time.
     pub directory: PathBuf,
+    /// Where events are parked instead, when several processes publish the same keys.
+    pub fleet: Option<Fleet>,
     /// The events that the application publishes. Their schemas are fetched at the start.
     pub event_types: Vec<EventType>,
     /// How missing topics are created; `None` leaves that to others: their events are parked until it is done.
@@ -94,6 +98,34 @@ pub enum Version {
     Text(String),
 }
 
+/// A standby store that several processes share, and how this process is one of them.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    /// The store.
+    pub store: Arc<dyn SharedStandby>,
+    /// What this process does while it cannot reach the store.
+    pub mode: Mode,
+    /// How long others wait for this process after it died. The clocks of two machines may differ in speed by a tenth of
+    /// it.
+    pub lease: Duration,
+    /// How often the store is asked what others do; below a third of the lease.
+    pub poll_every: Duration,
+}
+
+impl Fleet {
+    /// With the usual times: a lease of 5 s, a look every 250 ms, and publishing on its own without the store.
+    #[must_use]
+    pub fn new(store: Arc<dyn SharedStandby>) -> Self {
+        let usual = evenkeel_flow::diversion::Settings::default();
+        Self {
+            store,
+            mode: usual.mode,
+            lease: usual.lease,
+            poll_every: usual.poll_every,
+        }
+    }
+}
+
 /// How missing topics are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewTopics {
@@ -112,6 +144,7 @@ impl Config {
             kafka,
             registry: None,
             directory: directory.into(),
+            fleet: None,
             event_types: Vec::new(),
             new_topics: None,
             standby_bytes_max: 10 << 30,

@@ -7,7 +7,7 @@ pub mod failpoint;
 pub mod publish;
 pub mod schema_cache;
 
-pub use config::{Config, Drain, EventType, NewTopics, Subject, Version};
+pub use config::{Config, Drain, EventType, Fleet, Mode, NewTopics, Subject, Version};
 pub use consume::{Consumer, Failure, Received};
 pub use evenkeel_broker::Kafka;
 pub use evenkeel_event::{Event, EventId, TopicName};

@@ -54,6 +54,8 @@ pub enum AlarmKind {
     TimestampRefused,
     /// Parked rows cannot be read back.
     DamagedRows,
+    /// The standby store that several processes share does not answer.
+    StandbyUnreachable,
     /// A dead letter is refused by its own topic. It is kept aside, and tried again.
     LetterRefused,
     /// Kafka answers something else that waiting does not help against.
@@ -62,12 +64,13 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TopicMissing,
         Self::AuthenticationRefused,
         Self::PermissionRefused,
         Self::TimestampRefused,
         Self::DamagedRows,
+        Self::StandbyUnreachable,
         Self::LetterRefused,
         Self::Refused,
     ];
@@ -81,6 +84,7 @@ impl AlarmKind {
             Self::PermissionRefused => "permission-refused",
             Self::TimestampRefused => "timestamp-refused",
             Self::DamagedRows => "damaged-rows",
+            Self::StandbyUnreachable => "standby-unreachable",
             Self::LetterRefused => "letter-refused",
             Self::Refused => "refused",
         }

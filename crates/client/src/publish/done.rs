@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use evenkeel_broker::{Error, ProducerId, Topic};
 use evenkeel_event::TopicName;
+use evenkeel_flow::diversion;
 use evenkeel_flow::session::Input;
-use evenkeel_store::Holds;
+use evenkeel_store::{AppendIn, Holds, Place, PlaceStats};
 
 use super::batch::Batch;
 use super::placing::Placed;
@@ -23,7 +24,9 @@ pub(super) enum Done {
     Appended {
         line: u32,
         append: u64,
-        result: Result<u64, evenkeel_store::Error>,
+        /// The epoch of a shared lane that it named.
+        epoch: Option<u64>,
+        result: Result<AppendIn, evenkeel_store::Error>,
     },
     /// A step of a line in the store; only a read fails, and must wait for its turn anew.
     Stored {
@@ -43,6 +46,11 @@ pub(super) enum Done {
     Producer(Result<ProducerId, Error>),
     /// It is time to ask again.
     ProducerAgain,
+    /// A producer id for one line alone was asked for.
+    OwnProducer {
+        line: u32,
+        result: Result<ProducerId, Error>,
+    },
     /// The brokers' `producer.id.expiration.ms`; `None` when they did not tell it.
     Expiry(Option<Duration>),
     /// The cluster had long enough to answer for the first time.
@@ -76,6 +84,19 @@ pub(super) enum Done {
     },
     /// What is kept aside was tried again.
     AsideTried { topic: TopicName, is_empty: bool },
+    /// The shared store answered.
+    Fleet(diversion::Input<Place>),
+    /// The time has come that the member asked to be told.
+    FleetTimer { at: Duration },
+    /// A lane that is to be drained was looked at.
+    DrainOpened {
+        place: Place,
+        term: u64,
+        span: std::ops::Range<u64>,
+        stats: Option<PlaceStats>,
+    },
+    /// Something whose end nobody waits for.
+    Nothing,
     /// Records from a position on were placed, or not.
     Placed {
         topic: u32,

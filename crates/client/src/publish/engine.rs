@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use evenkeel_broker::{Cluster, Metadata};
 use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_flow::diversion;
 use evenkeel_flow::session::{Input, Now, Outcome, Settings};
 use evenkeel_store::{Place, PlaceStats, Standby};
 use futures_util::StreamExt as _;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::alarm::Book;
 use super::aside::Aside;
 use super::done::Done;
+use super::fleet::Fleet;
 use super::hold::Held;
 use super::line::Line;
 use super::producer::Producer;
@@ -37,7 +39,7 @@ use super::shared::Shared;
 use super::ticket::Tickets;
 use super::topic_line::TopicLine;
 use super::turns::Turns;
-use crate::config::NewTopics;
+use crate::config::{self, NewTopics};
 use crate::failpoint::{Point, pass};
 
 /// Wait before the cluster is asked again how long it remembers producers.
@@ -76,6 +78,8 @@ pub(super) struct Parts {
     pub(super) events_per_second: Option<NonZeroU32>,
     /// What the store held at the start.
     pub(super) recovered: HashMap<Place, PlaceStats>,
+    /// Other processes share the store.
+    pub(super) fleet: Option<config::Fleet>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
 
@@ -95,6 +99,9 @@ pub(super) struct Engine {
     pub(super) aside: Aside,
     /// Names this process in appends.
     pub(super) process: u128,
+    pub(super) fleet: Option<Fleet>,
+    /// It has held a lease.
+    pub(super) has_been_guarded: bool,
     pub(super) lines: HashMap<u32, Line>,
     pub(super) line_ids: HashMap<TopicPartition, u32>,
     pub(super) topics: HashMap<u32, TopicLine>,
@@ -131,6 +138,7 @@ pub(super) struct Ending {
 impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         let changes = parts.cluster.watch();
+        let process = rand::random();
         Self {
             metadata: parts.cluster.metadata(),
             sends: Sends::new(parts.send_timeout),
@@ -147,7 +155,9 @@ impl Engine {
             turns: Turns::new(parts.events_per_second),
             book: parts.book,
             aside: Aside::new(),
-            process: rand::random(),
+            process,
+            fleet: parts.fleet.map(|config| Fleet::new(&config, process)),
+            has_been_guarded: false,
             lines: HashMap::new(),
             line_ids: HashMap::new(),
             topics: HashMap::new(),
@@ -166,6 +176,7 @@ impl Engine {
     /// Runs until the publisher is closed and all is finished, or time is over.
     pub(super) async fn run(mut self, topics: Vec<TopicName>) {
         self.recover_aside();
+        self.tell_fleet(diversion::Input::Timer);
         for topic in topics {
             self.topic_line(&topic);
         }
@@ -178,6 +189,7 @@ impl Engine {
             self.begin_sends();
             if self.has_ended() {
                 self.close_book();
+                self.leave_fleet().await;
                 return;
             }
             self.wait().await;
@@ -302,12 +314,18 @@ impl Engine {
     fn done(&mut self, done: Done) {
         match done {
             Done::Sent(sent) => self.sent(sent),
-            Done::Appended { line, append, result } => self.appended(line, append, result),
+            Done::Appended {
+                line,
+                append,
+                epoch,
+                result,
+            } => self.appended(line, append, epoch, result),
             Done::Stored { line, step, input } => self.stored(line, &step, input),
             Done::Told { line, input } => self.inbox.push_back((line, input)),
             Done::Lettered { line, letter, at } => self.lettered(line, letter, at),
             Done::Producer(result) => self.producer_given(result),
             Done::ProducerAgain => self.ask_producer(),
+            Done::OwnProducer { line, result } => self.own_producer_given(line, result),
             Done::Expiry(expiry) => self.expiry_told(expiry),
             Done::Doubt => self.doubt(),
             Done::Topic { topic, result } => self.topic_found(topic, result),
@@ -319,6 +337,15 @@ impl Engine {
                 result,
             } => self.topic_appended(topic, append, result),
             Done::Placed { topic, from, result } => self.placed(topic, from, result),
+            Done::Fleet(input) => self.fleet_answered(input),
+            Done::FleetTimer { at } => self.fleet_timer(at),
+            Done::DrainOpened {
+                place,
+                term,
+                span,
+                stats,
+            } => self.drain_opened(place, term, span, stats),
+            Done::Nothing => {}
             Done::Holds(holds) => self.holds_seen(holds),
             Done::Turn => self.turn_has_come(),
             Done::AlarmsWritten => self.alarms_written(),

@@ -1,19 +1,22 @@
 //! One partition's machine, and what it orders.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use evenkeel_broker::Leader;
 use evenkeel_event::{EventId, TopicId, TopicPartition};
 use evenkeel_flow::Trouble;
-use evenkeel_flow::session::{Input, Order, Partition, Payload as _, StoreResult};
-use evenkeel_store::{AppendId, Error, Place, PlaceStats};
+use evenkeel_flow::session::{Input, Order, Partition, Payload as _, Settings, StoreResult};
+use evenkeel_store::{AppendId, AppendIn, Error, Place, PlaceStats};
 
 use super::alarm::of_trouble;
 use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
+use super::fleet::{Fleet, Role};
+use super::front::Front;
 use super::intake::Intake;
 use super::receipt::LetterPlace;
 use super::store_step::{StoreStep, row};
@@ -25,6 +28,7 @@ pub(super) struct Line {
     pub(super) partition: TopicPartition,
     pub(super) intake: Intake,
     pub(super) machine: Partition<Batch>,
+    pub(super) role: Role,
     /// Attempts that are not answered, and the nodes that they went to.
     pub(super) attempts: HashMap<u64, i32>,
     /// What the machine was told last.
@@ -47,6 +51,28 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// A line that was told nothing yet.
+    pub(super) fn new(partition: TopicPartition, front: Arc<Front>, role: Role, settings: Settings) -> Self {
+        Self {
+            partition,
+            intake: Intake::new(front),
+            machine: role.machine(settings),
+            role,
+            attempts: HashMap::new(),
+            leader: Leader::Unknown,
+            topic_id: TopicId::UNKNOWN,
+            steps: VecDeque::new(),
+            wake: None,
+            appends: Appends::default(),
+            letter: None,
+            letters: HashMap::new(),
+            is_alarmed: false,
+            drained_to: 0,
+            closed: false,
+            topic_has_joinable: false,
+        }
+    }
+
     /// Lets callers know whether retries must look for what may have landed, before anybody is told that it may.
     fn note_joinable(&self) {
         let joinable = self.machine.has_joinable() || self.topic_has_joinable;
@@ -64,19 +90,21 @@ pub(super) struct Appends {
 
 impl Line {
     /// True when nothing is left to do that can be done now: what is parked waits for a leader, or is held.
-    fn has_finished(&self) -> bool {
+    fn has_finished(&self, fleet: Option<&Fleet>) -> bool {
         let cannot_drain = self.machine.is_held() || !matches!(self.leader, Leader::At { .. });
-        let is_drained = self.machine.parked().is_empty() || cannot_drain;
-        self.closed && self.machine.is_idle() && is_drained
+        let is_open = fleet.is_none_or(|fleet| fleet.is_open(&self.intake.front.place));
+        let is_drained = (self.machine.parked().is_empty() && is_open) || cannot_drain;
+        self.closed && self.machine.is_idle() && !self.role.has_untold() && is_drained
     }
 }
 
 impl Appends {
     /// What an append's end means for the machine. A stopped store has not taken this one, but may have before.
-    pub(super) fn result(&mut self, append: u64, result: Result<u64, Error>) -> StoreResult {
+    pub(super) fn result(&mut self, append: u64, result: Result<AppendIn, Error>) -> StoreResult {
         let was_unknown = self.unknown == Some(append);
         match result {
-            Ok(position) => {
+            Ok(AppendIn::Passed) => StoreResult::Passed,
+            Ok(AppendIn::Made(position)) => {
                 if std::mem::take(&mut self.is_refusing) {
                     tracing::warn!("the standby store takes events again");
                 }
@@ -109,22 +137,12 @@ impl Engine {
         let held = self.recovered.remove(&front.place);
         let topic_has_joinable = self.topic_has_joinable(&partition.topic);
         front.joinable.store(topic_has_joinable, Ordering::Release);
+        let role = Role::of_publishing(self.fleet.as_ref());
+        let place = front.place.clone();
         let line = Line {
-            partition: partition.clone(),
-            intake: Intake::new(front),
-            machine: Partition::new(self.settings),
-            attempts: HashMap::new(),
-            leader: Leader::Unknown,
-            topic_id: TopicId::UNKNOWN,
-            steps: VecDeque::new(),
-            wake: None,
-            appends: Appends::default(),
-            letter: None,
-            letters: HashMap::new(),
             is_alarmed: self.book.is_raised(&partition.topic, Some(partition.partition)),
-            drained_to: 0,
-            closed: false,
             topic_has_joinable,
+            ..Line::new(partition.clone(), front, role, self.settings)
         };
         self.lines.insert(id, line);
         self.line_ids.insert(partition.clone(), id);
@@ -133,6 +151,7 @@ impl Engine {
             self.inbox
                 .push_back((id, Input::Recovered { head, tail, epochs }));
         }
+        self.tell_way(&place);
         self.tell_hold(id);
         self.tell_leader(id);
         id
@@ -152,6 +171,7 @@ impl Engine {
         }
         line.note_joinable();
         self.carry_out(id, orders);
+        self.report_line(id);
         self.feed(id);
     }
 
@@ -160,6 +180,9 @@ impl Engine {
         let is_ending = self.ending.is_some();
         let shared = self.shared.clone();
         loop {
+            if !self.may_feed(id) {
+                return;
+            }
             let now = self.now();
             let Some(line) = self.lines.get_mut(&id) else {
                 return;
@@ -196,6 +219,7 @@ impl Engine {
             }
             line.note_joinable();
             self.carry_out(id, orders);
+            self.report_line(id);
         }
     }
 
@@ -232,7 +256,9 @@ impl Engine {
                     return;
                 };
                 let fate = Self::fate(Some(line.partition.partition), outcome, line.letter.clone());
-                self.acknowledge(claim, fate);
+                if !self.tell_parked(id, claim, &fate) {
+                    self.acknowledge(claim, fate);
+                }
             }
             Order::AskProducer { used_up } => self.need_producer(id, used_up),
             Order::WakeAt(at) => {
@@ -287,12 +313,20 @@ impl Engine {
             .iter()
             .map(|(stamping, batch)| row(batch, *stamping, appended_at))
             .collect();
-        let (store, append_id) = (self.store.clone(), self.append_id(id, append));
+        let append_id = self.append_id(id, append);
+        let (store, fleet) = (self.store.clone(), self.fleet.as_ref());
+        let shared = fleet.map(|fleet| (fleet.store(), fleet.epoch(&place)));
+        let epoch = shared.as_ref().and_then(|(_, epoch)| *epoch);
         self.work.push(Box::pin(async move {
-            let result = store.append(&place, append_id, rows).await;
+            let result = match shared {
+                None => store.append(&place, append_id, rows).await.map(AppendIn::Made),
+                Some((store, Some(epoch))) => store.append_in(&place, epoch, append_id, rows).await,
+                Some((_, None)) => Ok(AppendIn::Passed),
+            };
             Done::Appended {
                 line: id,
                 append,
+                epoch,
                 result,
             }
         }));
@@ -306,7 +340,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn appended(&mut self, id: u32, append: u64, result: Result<u64, Error>) {
+    pub(super) fn appended(
+        &mut self,
+        id: u32,
+        append: u64,
+        epoch: Option<u64>,
+        result: Result<AppendIn, Error>,
+    ) {
+        match result {
+            Ok(AppendIn::Made(_)) => self.made_in(id, epoch),
+            Ok(AppendIn::Passed) => self.passed_in(id, epoch),
+            Err(_) => {}
+        }
         if let Some(line) = self.lines.get_mut(&id) {
             let result = line.appends.result(append, result);
             self.inbox.push_back((id, Input::Appended { append, result }));
@@ -325,7 +370,8 @@ impl Engine {
         }
         self.tell();
         self.begin_sends();
-        topics_finished && self.lines.values().all(Line::has_finished)
+        let fleet = self.fleet.as_ref();
+        topics_finished && self.lines.values().all(|line| line.has_finished(fleet))
     }
 
     /// The place that the line `id` parks at.

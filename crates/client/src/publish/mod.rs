@@ -9,6 +9,7 @@ mod done;
 mod encoding;
 mod engine;
 mod fate;
+mod fleet;
 mod front;
 mod hold;
 mod intake;

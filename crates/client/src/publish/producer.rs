@@ -22,6 +22,10 @@ pub(super) struct Producer {
 impl Engine {
     /// The line needs a producer id, another than `used_up`.
     pub(super) fn need_producer(&mut self, line: u32, used_up: Option<i64>) {
+        // The lane of a shared partition changes hands, and nobody else's stamps may be among those that follow.
+        if self.fleet.is_some() {
+            return self.ask_own_producer(line);
+        }
         match self.producer.id {
             Some(id) if used_up != Some(id) => self.inbox.push_back((line, Input::Producer { id })),
             _ => {
@@ -39,6 +43,27 @@ impl Engine {
         self.work.push(Box::pin(async move {
             Done::Producer(cluster.init_producer_id().await)
         }));
+    }
+
+    fn ask_own_producer(&mut self, line: u32) {
+        let cluster = self.cluster.clone();
+        self.work.push(Box::pin(async move {
+            let result = cluster.init_producer_id().await;
+            if result.is_err() {
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            Done::OwnProducer { line, result }
+        }));
+    }
+
+    pub(super) fn own_producer_given(&mut self, line: u32, result: Result<ProducerId, Error>) {
+        match result {
+            Ok(ProducerId(id)) => self.inbox.push_back((line, Input::Producer { id })),
+            Err(error) => {
+                tracing::debug!(%error, "no producer id yet");
+                self.ask_own_producer(line);
+            }
+        }
     }
 
     pub(super) fn producer_given(&mut self, result: Result<ProducerId, Error>) {

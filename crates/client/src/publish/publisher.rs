@@ -101,6 +101,10 @@ impl Publisher {
         TopicName::publish_letters(&config.application)?;
         let schemas = SchemaCache::open(config.registry.clone(), &config.directory.join("schemas"))?;
         schemas.prepare(&config.event_types).await;
+        if let Some(fleet) = &config.fleet {
+            let store: Arc<dyn Standby> = fleet.store.clone();
+            return Self::start_with(config, schemas, store, clock).await;
+        }
         let standby = evenkeel_store::Config {
             limit_bytes: config.standby_bytes_max,
             ..evenkeel_store::Config::new(config.directory.join("standby"))
@@ -129,7 +133,11 @@ impl Publisher {
             config.buffer_bytes_max,
             config.room_wait_max,
         ));
-        let places = store.open_places().await?;
+        let places = match config.fleet {
+            None => store.open_places().await?,
+            // What it holds is found when it answers: it need not do so now.
+            Some(_) => Vec::new(),
+        };
         let held = Held::read(&config.directory, config.drain.only, shared.clock.now());
         let book = Book::read(&config.directory, |alarm| still_stands(alarm, &places));
         let mut topics: Vec<TopicName> = places.iter().map(|held| held.place.topic.clone()).collect();
@@ -154,6 +162,7 @@ impl Publisher {
                 .into_iter()
                 .map(|held| (held.place.clone(), held))
                 .collect(),
+            fleet: config.fleet,
             commands: received,
         });
         tokio::spawn(engine.run(topics));

@@ -31,6 +31,13 @@ struct Attempt {
     outgoing: Outgoing,
 }
 
+impl Attempt {
+    /// It goes to the same partition, so that both do not fit into one request.
+    fn is_beside(&self, other: &Self) -> bool {
+        self.line == other.line || self.outgoing.partition == other.outgoing.partition
+    }
+}
+
 /// What came of one request: for each batch its line, its attempt and its answer.
 #[derive(Debug)]
 pub(super) struct SentRequest {
@@ -88,8 +95,8 @@ impl Engine {
             for attempt in self.sends.waiting.drain(..) {
                 let request = requests.entry(attempt.node).or_default();
                 let bytes: usize = request.iter().map(|other| other.outgoing.bytes.len()).sum();
-                let is_there = request.iter().any(|other| other.line == attempt.line);
-                let is_behind = left.iter().any(|other: &Attempt| other.line == attempt.line);
+                let is_there = request.iter().any(|other| other.is_beside(&attempt));
+                let is_behind = left.iter().any(|other: &Attempt| other.is_beside(&attempt));
                 let is_full = !request.is_empty() && bytes + attempt.outgoing.bytes.len() > REQUEST_BYTES_MAX;
                 if is_there || is_behind || is_full {
                     left.push(attempt);
@@ -186,6 +193,7 @@ impl Engine {
                 None => Input::LeaderGone,
             },
         ));
+        self.report_leader(id);
     }
 }
 

@@ -9,11 +9,12 @@ use evenkeel_event::TopicPartition;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::Stamping;
 use evenkeel_flow::session::{Input, Payload as _, StampedRange, Stored};
-use evenkeel_store::{AlarmKind, Error, Piece, Place, Row, Standby, StoredRow};
+use evenkeel_store::{AlarmKind, Error, Piece, Place, Row, SharedStandby, Standby, StoredRow};
 
 use super::batch::{Batch, Gathering};
 use super::done::Done;
 use super::engine::Engine;
+use super::fleet::Role;
 use super::torn;
 use crate::failpoint::{Point, pass};
 
@@ -59,7 +60,11 @@ impl Engine {
             return;
         };
         let Some(place) = self.place_of(id) else { return };
-        let store = self.store.clone();
+        let store = self
+            .lines
+            .get(&id)
+            .map(|line| Access::of(&self.store, &line.role));
+        let Some(store) = store else { return };
         self.work.push(Box::pin(async move {
             let input = make(store, place, step.clone()).await;
             Done::Stored {
@@ -100,6 +105,9 @@ impl Engine {
 
     /// A read that failed waits for another turn, behind the steps for what was read before it.
     fn read_again(&mut self, id: u32, step: &StoreStep, failure: Failure) {
+        if matches!(failure, Failure::TakenOver) {
+            return;
+        }
         if let (Failure::Damaged(message), Some(line)) = (failure, self.lines.get(&id)) {
             let TopicPartition { topic, partition } = line.partition.clone();
             self.raise(AlarmKind::DamagedRows, topic, Some(partition), message);
@@ -121,14 +129,44 @@ pub(super) enum Failure {
     /// What the store gave back is not what was parked.
     #[error("{0}")]
     Damaged(String),
+    /// Another process drains the lane. This one is told so soon, and does nothing more.
+    #[error("another process drains the lane")]
+    TakenOver,
+}
+
+/// The store, and how its stamps are written.
+struct Access {
+    store: Arc<dyn Standby>,
+    /// Only as long as nobody else drains the lane.
+    term: Option<(Arc<dyn SharedStandby>, u64)>,
+}
+
+impl Access {
+    fn of(store: &Arc<dyn Standby>, role: &Role) -> Self {
+        let term = match role {
+            Role::Drains(drains) => Some((drains.store.clone(), drains.term)),
+            Role::Alone | Role::Publishes(_) => None,
+        };
+        let store = store.clone();
+        Self { store, term }
+    }
+
+    async fn store_stamps(&self, place: &Place, stamps: Vec<StampedRange>) -> Result<(), Failure> {
+        let is_ours = match &self.term {
+            None => self.store.store_stamps(place, stamps).await.map(|()| true)?,
+            Some((store, term)) => store.store_stamps_in(place, *term, stamps).await?,
+        };
+        is_ours.then_some(()).ok_or(Failure::TakenOver)
+    }
 }
 
 /// Makes the step, however often it has to be tried; a read is tried once.
-async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Result<Input<Batch>, Failure> {
+async fn make(store: Access, place: Place, step: StoreStep) -> Result<Input<Batch>, Failure> {
     let mut is_told = false;
     loop {
-        let error = match attempt(&*store, &place, &step).await {
+        let error = match attempt(&store, &place, &step).await {
             Ok(input) => return Ok(input),
+            Err(Failure::TakenOver) => return Err(Failure::TakenOver),
             Err(error) => error,
         };
         // Damage is told by its alarm.
@@ -142,11 +180,12 @@ async fn make(store: Arc<dyn Standby>, place: Place, step: StoreStep) -> Result<
     }
 }
 
-async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result<Input<Batch>, Failure> {
+async fn attempt(access: &Access, place: &Place, step: &StoreStep) -> Result<Input<Batch>, Failure> {
+    let store = &*access.store;
     match step {
         StoreStep::Stamp { write, stamps } => {
             pass(Point::DrainStamp);
-            store.store_stamps(place, stamps.clone()).await?;
+            access.store_stamps(place, stamps.clone()).await?;
             Ok(Input::StampsStored { write: *write })
         }
         StoreStep::Remove { below } => {
@@ -155,7 +194,7 @@ async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result
             Ok(Input::Removed { below: *below })
         }
         StoreStep::Read { from, events_max } => {
-            let piece = read_whole(store, place, *from).await?;
+            let piece = read_whole(access, place, *from).await?;
             if piece.rows.is_empty() && store.span(place).await?.tail > *from {
                 return Err(unreadable(*from));
             }
@@ -167,14 +206,15 @@ async fn attempt(store: &dyn Standby, place: &Place, step: &StoreStep) -> Result
 
 /// What stands from the position `from` on. Where records of a stamped batch are lost, what is left of it is stored as
 /// undecided first.
-async fn read_whole(store: &dyn Standby, place: &Place, from: u64) -> Result<Piece, Error> {
+async fn read_whole(access: &Access, place: &Place, from: u64) -> Result<Piece, Failure> {
+    let store = &*access.store;
     let piece = store.read(place, from, READ_BYTES_MAX).await?;
     let rests = torn::rests(&piece, from);
     if rests.is_empty() {
         return Ok(piece);
     }
-    store.store_stamps(place, rests).await?;
-    store.read(place, from, READ_BYTES_MAX).await
+    access.store_stamps(place, rests).await?;
+    Ok(store.read(place, from, READ_BYTES_MAX).await?)
 }
 
 /// The batches from the position `from` on, of at most `events_max` records: a stamped one as it was stamped, also when it

@@ -12,7 +12,7 @@ use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input as LineInput, Outcome, Payload as _, Ticket};
 use evenkeel_flow::unplaced::{Input, Order, Unplaced};
-use evenkeel_store::{AlarmKind, Place, Span};
+use evenkeel_store::{AlarmKind, AppendIn, Place, Span};
 
 use super::alarm::of_trouble;
 use super::batch::{Batch, Gathering};
@@ -193,8 +193,20 @@ impl Engine {
         }
     }
 
+    /// Topics of whose partitions nothing is known yet.
+    pub(super) fn unplaced_topics(&self) -> impl Iterator<Item = (u32, &TopicName)> {
+        let unplaced = self.topics.iter().filter(|(_, line)| line.partitions == 0);
+        unplaced.map(|(id, line)| (*id, &line.topic.name))
+    }
+
+    /// The partitions that the events of a topic are spread over; 0 when they are not known.
+    pub(super) fn partitions_used(&self, topic: &TopicName) -> usize {
+        let line = self.topic_ids.get(topic).and_then(|id| self.topics.get(id));
+        line.map_or(0, |line| line.partitions)
+    }
+
     /// Takes up the topic's partitions.
-    fn adopt(&mut self, id: u32, partitions: usize) {
+    pub(super) fn adopt(&mut self, id: u32, partitions: usize) {
         let Some(line) = self.topics.get_mut(&id) else {
             return;
         };
@@ -235,6 +247,7 @@ impl Engine {
         self.lines
             .values()
             .any(|line| line.partition.topic == *topic && !line.machine.parked().is_empty())
+            || self.fleet.as_ref().is_some_and(|fleet| fleet.is_diverted(topic))
     }
 
     /// Lets a topic take what waits for it.
@@ -383,8 +396,13 @@ impl Engine {
             .map(|batch| row(batch, None, appended_at))
             .collect();
         let (store, append_id) = (self.store.clone(), self.append_id(id, append));
+        let is_shared = self.fleet.is_some();
         self.work.push(Box::pin(async move {
-            let result = store.append(&place, append_id, rows).await;
+            let result = match is_shared {
+                false => store.append(&place, append_id, rows).await,
+                // In a shared store lanes are partitions', and nobody knows to which one these belong.
+                true => Err(unknown_partitions(&place)),
+            };
             Done::TopicAppended {
                 topic: id,
                 append,
@@ -400,7 +418,7 @@ impl Engine {
         result: Result<u64, evenkeel_store::Error>,
     ) {
         if let Some(line) = self.topics.get_mut(&id) {
-            let result = line.appends.result(append, result);
+            let result = line.appends.result(append, result.map(AppendIn::Made));
             self.topic_step(id, Input::Appended { append, result });
         }
     }
@@ -433,6 +451,7 @@ impl Engine {
             Err(failure) => {
                 match failure {
                     Failure::Damaged(message) => self.raise(AlarmKind::DamagedRows, name, None, message),
+                    Failure::TakenOver => {}
                     Failure::Store(error) => {
                         tracing::error!(topic = %name, %error, "parked events cannot be given to their partitions");
                     }
@@ -496,6 +515,18 @@ impl Engine {
         self.topics
             .values()
             .all(|line| line.closed && line.machine.is_idle())
+    }
+}
+
+fn unknown_partitions(place: &Place) -> evenkeel_store::Error {
+    evenkeel_store::Error::Unreachable {
+        server: "Kafka".to_owned(),
+        action: "tell the partitions of a topic",
+        reason: format!(
+            "nothing is known of {} yet, so that its events cannot be parked",
+            place.topic
+        ),
+        may_have_been_made: false,
     }
 }
 

@@ -99,6 +99,12 @@ impl Turns {
         });
     }
 
+    /// A line is there no more.
+    pub(super) fn forget(&mut self, id: u32) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.change(id, |ahead| *ahead = Ahead::default());
+    }
+
     fn change(&mut self, id: u32, change: impl FnOnce(&mut Ahead)) {
         let ahead = self.ahead.entry(id).or_default();
         let before = ahead.bytes();

@@ -13,6 +13,7 @@ mod alarms;
 mod consume;
 mod consume_changes;
 mod faults;
+mod fleet;
 mod forgotten;
 mod kill;
 mod listener;

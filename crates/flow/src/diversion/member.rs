@@ -98,6 +98,11 @@ impl<K: Ord + Clone + Debug> Member<K> {
             .map_or_else(Versioned::default, |line| line.seen)
     }
 
+    /// Every place of which something is known, with its record.
+    pub fn records(&self) -> impl Iterator<Item = (&K, Diversion)> {
+        self.lines.iter().map(|(place, line)| (place, line.seen.record))
+    }
+
     /// True while this process holds a lease.
     #[must_use]
     pub fn is_guarded(&self, now: Duration) -> bool {

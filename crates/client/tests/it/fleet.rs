@@ -1,0 +1,158 @@
+//! Several publishers share a standby store and publish the same keys: what was called later, after an earlier call had
+//! returned, comes later (invariant **in-order**), whoever it was that published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evenkeel::config::Fleet;
+use evenkeel::publish::Receipt;
+use evenkeel::{Config, Publisher};
+use evenkeel_flow::diversion::{Diversion, Lease, Process};
+use evenkeel_store::{MemoryStandby, Place, SharedStandby};
+
+use crate::stage::{PATIENCE, Stage, check_lanes, event, order, orders};
+
+/// The settings of a process with this name, which shares `store`.
+fn shared(stage: &Stage, name: &str, store: &Arc<dyn SharedStandby>) -> Config {
+    let mut config = stage.config();
+    config.directory = stage.path(name);
+    config.fleet = Some(Fleet {
+        lease: Duration::from_secs(2),
+        poll_every: Duration::from_millis(50),
+        ..Fleet::new(store.clone())
+    });
+    config
+}
+
+async fn publish(publisher: &Publisher, key: &str, number: usize) -> Receipt {
+    publisher
+        .publish_json(&event(key, number), &order(number))
+        .await
+        .unwrap()
+}
+
+/// Publishes the events `numbers` of one customer by turns, each when the one before it has returned.
+async fn by_turns(publishers: &[&Publisher], numbers: std::ops::Range<usize>) -> Vec<Receipt> {
+    let mut receipts = Vec::new();
+    for number in numbers {
+        receipts.push(publish(publishers[number % publishers.len()], "ann", number).await);
+    }
+    receipts
+}
+
+fn is_parked(receipt: &Receipt) -> bool {
+    matches!(receipt, Receipt::Parked { .. })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_share_a_store_keep_the_order_of_a_key_through_an_outage() {
+    let mut stage = Stage::new().await;
+    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
+    let one = Publisher::start(shared(&stage, "one", &store)).await.unwrap();
+    let two = Publisher::start(shared(&stage, "two", &store)).await.unwrap();
+    let both = [&one, &two];
+    let before = by_turns(&both, 0..4).await;
+    assert!(!before.iter().any(is_parked), "{before:?}");
+
+    stage.stop_broker().await;
+    let during = by_turns(&both, 4..20).await;
+    assert!(during.iter().all(is_parked), "{during:?}");
+    assert_eq!(store.stats().await.unwrap().events, 16);
+
+    stage.start_broker().await;
+    let mut count = 20;
+    let begun = Instant::now();
+    while by_turns(&both, count..count + 4).await.iter().any(is_parked) {
+        assert!(begun.elapsed() < PATIENCE, "they go direct again");
+        count += 4;
+    }
+    check_lanes(&stage.read(&orders()).await, &["ann"], count + 4);
+    assert_eq!(store.stats().await.unwrap().events, 0);
+    assert!(one.close(PATIENCE).await && two.close(PATIENCE).await);
+    until("who leaves is not waited for", async || {
+        store.leases().await.unwrap().is_empty()
+    })
+    .await;
+}
+
+/// Waits until it is so.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_died_is_waited_for_and_its_drain_is_taken_over() {
+    let mut stage = Stage::new().await;
+    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
+    let one = Publisher::start(shared(&stage, "one", &store)).await.unwrap();
+    let two = Publisher::start(shared(&stage, "two", &store)).await.unwrap();
+    by_turns(&[&one, &two], 0..4).await;
+    let dead = Process(7);
+    let lease = Lease {
+        process: dead,
+        renewal: 1,
+        duration: Duration::from_secs(2),
+        acknowledged: BTreeMap::new(),
+    };
+    assert!(store.renew(lease, true).await.unwrap());
+    stage.stop_broker().await;
+    let during = by_turns(&[&one, &two], 4..10).await;
+    assert!(during.iter().all(is_parked), "{during:?}");
+    let leases = store.leases().await.unwrap();
+    assert!(
+        leases.iter().all(|lease| lease.process != dead),
+        "it might still publish: {leases:?}"
+    );
+    let place = store.diversions().await.unwrap()[0].place.clone();
+    let term = claim(&*store, &place, dead).await;
+    stage.start_broker().await;
+    until("its drain is taken over", async || {
+        store.diversions().await.unwrap().is_empty()
+    })
+    .await;
+    assert!(store.lane(&place).await.unwrap().diversion.record.term > term);
+    by_turns(&[&one, &two], 10..14).await;
+    until("all is sent", async || store.stats().await.unwrap().events == 0).await;
+    check_lanes(&stage.read(&orders()).await, &["ann"], 14);
+}
+
+/// Makes `process` the drainer of a place, and returns its term.
+async fn claim(store: &dyn SharedStandby, place: &Place, process: Process) -> u64 {
+    loop {
+        let found = store.lane(place).await.unwrap().diversion;
+        let claimed = Diversion {
+            drainer: Some(process),
+            term: found.record.term + 1,
+            ..found.record
+        };
+        let put = store.put_diversion(place, found.version, None, claimed).await;
+        if put.unwrap().is_some() {
+            return claimed.term;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_parked_when_all_processes_are_gone_is_sent_by_the_next_one() {
+    let mut stage = Stage::new().await;
+    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
+    let one = Publisher::start(shared(&stage, "one", &store)).await.unwrap();
+    by_turns(&[&one], 0..1).await;
+    stage.stop_broker().await;
+    let during = by_turns(&[&one], 1..9).await;
+    assert!(during.iter().all(is_parked), "{during:?}");
+    drop(one);
+    // The next one starts while Kafka is still gone, and parks behind what is there.
+    let two = Publisher::start(shared(&stage, "two", &store)).await.unwrap();
+    let behind = by_turns(&[&two], 9..12).await;
+    assert!(behind.iter().all(is_parked), "{behind:?}");
+    stage.start_broker().await;
+    until("all is sent", async || store.stats().await.unwrap().events == 0).await;
+    check_lanes(&stage.read(&orders()).await, &["ann"], 12);
+    assert!(two.close(PATIENCE).await);
+}
