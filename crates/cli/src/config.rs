@@ -5,4 +5,4 @@ mod layers;
 mod settings;
 
 pub(crate) use layers::{DEFAULTS, load};
-pub(crate) use settings::{Kafka, Mechanism, Settings};
+pub(crate) use settings::{Kafka, Mechanism, Settings, WithoutStore};

@@ -13,6 +13,7 @@ mod output;
 mod record_line;
 mod registry;
 mod sdk;
+mod shared_standby;
 mod standby;
 mod topic_reader;
 mod verify;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use evenkeel::schema_cache::Auth;
-use evenkeel::{Config, EventType, NewTopics, Publisher, Registry};
+use evenkeel::{Config, EventType, Fleet, Mode, NewTopics, Publisher, Registry};
 
-use crate::config::Settings;
-use crate::connect;
+use crate::config::{Settings, WithoutStore};
+use crate::{connect, shared_standby};
 
 /// Where an application keeps what it has on this machine.
 pub(crate) fn directory(settings: &Settings, application: &str) -> PathBuf {
@@ -32,11 +32,34 @@ pub(crate) fn config(settings: &Settings, event_types: Vec<EventType>) -> Config
     config
 }
 
-/// Starts a publisher; Kafka need not be there.
+/// Starts a publisher that parks where the settings say; Kafka need not be there.
 pub(crate) async fn publisher(settings: &Settings, event_types: Vec<EventType>) -> Result<Publisher> {
-    Publisher::start(config(settings, event_types))
+    let mut config = config(settings, event_types);
+    config.fleet = fleet(settings).await?;
+    start(config).await
+}
+
+/// Starts a publisher that parks on this machine's disk, and shares nothing.
+pub(crate) async fn publisher_alone(settings: &Settings) -> Result<Publisher> {
+    start(config(settings, Vec::new())).await
+}
+
+async fn start(config: Config) -> Result<Publisher> {
+    Publisher::start(config)
         .await
         .context("the publisher did not start")
+}
+
+/// The standby store that the application's processes share; `None` where each has its own.
+pub(crate) async fn fleet(settings: &Settings) -> Result<Option<Fleet>> {
+    let store = shared_standby::of(settings).await?;
+    Ok(store.map(|store| Fleet {
+        mode: match settings.standby.without_store {
+            WithoutStore::Publish => Mode::Available,
+            WithoutStore::Refuse => Mode::Strict,
+        },
+        ..Fleet::new(store)
+    }))
 }
 
 fn registry(settings: &Settings) -> Registry {

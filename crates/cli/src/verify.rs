@@ -50,6 +50,9 @@ pub(crate) struct Options {
     /// Break nothing: publish and watch while others break the cluster that kafka.brokers or --broker names. Ctrl-C ends it.
     #[arg(long)]
     attach: bool,
+    /// The publishers share this standby store, postgres://USER@HOST/DATABASE or dynamodb:TABLE, and all keys.
+    #[arg(long, value_name = "URL")]
+    standby: Option<String>,
     /// File with the commands that kill, start, pause and resume a node of the cluster.
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
@@ -177,6 +180,7 @@ impl Options {
         }
         let random: [u8; 4] = rand::random();
         Ok(Site {
+            standby: self.standby.clone(),
             directory,
             cluster,
             control,

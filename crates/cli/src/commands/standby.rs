@@ -67,7 +67,7 @@ impl Chosen {
 
 pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Result<Outcome> {
     match verb {
-        Verb::List => tokio::task::block_in_place(|| list::list(format, settings)),
+        Verb::List => list::list(format, settings).await,
         Verb::Show(options) => tokio::task::block_in_place(|| show::show(options, format, settings)),
         Verb::Export(options) => tokio::task::block_in_place(|| export::export(options, settings)),
         Verb::Hold(options) => hold::hold(options, format, settings),

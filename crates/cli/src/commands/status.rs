@@ -6,7 +6,7 @@ use evenkeel_broker::admin::LogDir;
 use evenkeel_broker::fetch::At;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicName, TopicPartition};
-use evenkeel_worker::applications::Looked;
+use evenkeel_worker::applications::{Application, Looked};
 use evenkeel_worker::redrive::read;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::connect;
 use crate::exit::Outcome;
 use crate::output::{Format, print_document, write_stdout};
 use crate::registry::Registry;
+use crate::shared_standby;
 use crate::standby;
 
 /// A disk is told of when less than this is free, in percent and in bytes.
@@ -90,7 +91,16 @@ struct Letters {
 pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> {
     let mut wrong = Vec::new();
     let registry = tokio::task::block_in_place(|| registry(settings, &mut wrong));
-    let standby = tokio::task::block_in_place(|| standby(settings, &mut wrong))?;
+    let mut standby = tokio::task::block_in_place(|| standby(settings, &mut wrong))?;
+    match shared_standby::look(settings).await {
+        Ok(None) => {}
+        Ok(Some((application, looked))) => {
+            let mut status = StandbyStatus::of(&application);
+            status.learn(&looked, &mut wrong);
+            standby.push(status);
+        }
+        Err(error) => wrong.push(format!("{error:#}")),
+    }
     let mut cluster = ClusterStatus {
         brokers: settings.kafka.brokers.clone(),
         ..ClusterStatus::default()
@@ -244,15 +254,7 @@ fn registry(settings: &Settings, wrong: &mut Vec<String>) -> RegistryStatus {
 fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<StandbyStatus>> {
     let mut all = Vec::new();
     for application in standby::applications(settings)? {
-        let mut status = StandbyStatus {
-            application: application.name.clone(),
-            in_use: false,
-            events: None,
-            bytes: None,
-            oldest_age_seconds: None,
-            places_held: 0,
-            alarms: Vec::new(),
-        };
+        let mut status = StandbyStatus::of(&application);
         match application.look() {
             Ok(looked) => status.learn(&looked, wrong),
             Err(error) => wrong.push(format!("{error:#}")),
@@ -263,6 +265,18 @@ fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<StandbySt
 }
 
 impl StandbyStatus {
+    fn of(application: &Application) -> Self {
+        Self {
+            application: application.name.clone(),
+            in_use: false,
+            events: None,
+            bytes: None,
+            oldest_age_seconds: None,
+            places_held: 0,
+            alarms: Vec::new(),
+        }
+    }
+
     fn learn(&mut self, looked: &Looked, wrong: &mut Vec<String>) {
         let name = &self.application;
         let (events, bytes, oldest) = looked.total();

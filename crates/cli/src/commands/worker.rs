@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use evenkeel_event::clock::SystemClock;
 use evenkeel_server::admin::{self, Parked, Report};
-use evenkeel_store::AlarmKind;
+use evenkeel_store::{AlarmKind, Alarms};
+use evenkeel_worker::applications;
 use evenkeel_worker::drain_standby::{self, Standing};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -20,6 +22,11 @@ use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, print_line, say};
 use crate::{sdk, standby};
+
+/// Between looks at a shared store.
+const SHARED_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for what is on its way at the end.
+const SHARED_CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is reported before anything was looked at.
 pub(super) const NOTHING_PARKED: Report = Report {
@@ -76,6 +83,10 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
 
 /// Drains what dead processes left, and reports, until `stop`.
 pub(super) async fn drain(settings: Settings, reports: watch::Sender<Report>, stop: CancellationToken) {
+    let (shares, mut shared) = watch::channel(None);
+    let sharing = share(settings.clone(), shares, stop.clone());
+    tokio::pin!(sharing);
+    let mut is_sharing = true;
     let (standings, mut told) = watch::channel(Vec::new());
     let config = drain_standby::Config {
         directory: standby::directory(&settings),
@@ -92,12 +103,63 @@ pub(super) async fn drain(settings: Settings, reports: watch::Sender<Report>, st
     tokio::pin!(drain);
     loop {
         tokio::select! {
-            () = &mut drain => return,
-            Ok(()) = told.changed() => {
-                let parked = told.borrow_and_update().iter().map(parked).collect();
-                reports.send_replace(Report { ready: true, parked });
+            () = &mut drain => break,
+            () = &mut sharing, if is_sharing => is_sharing = false,
+            Ok(()) = told.changed() => {}
+            Ok(()) = shared.changed() => {}
+        }
+        let shared = shared.borrow_and_update().clone();
+        let parked = told
+            .borrow_and_update()
+            .iter()
+            .chain(&shared)
+            .map(parked)
+            .collect();
+        reports.send_replace(Report { ready: true, parked });
+    }
+    if is_sharing {
+        sharing.await;
+    }
+}
+
+/// Takes part in draining the store that the application's processes share, where there is one, and reports how it stands.
+async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop: CancellationToken) {
+    if settings.standby.url.reveal().is_empty() {
+        return;
+    }
+    let mut publisher = None;
+    while !stop.is_cancelled() {
+        if publisher.is_none() {
+            match sdk::publisher(&settings, Vec::new()).await {
+                Ok(started) => publisher = Some(started),
+                Err(error) => tracing::error!(
+                    error = format!("{error:#}"),
+                    "the shared standby store is not drained yet"
+                ),
             }
         }
+        if let Some(publisher) = &publisher
+            && let Ok(places) = publisher.standby().open_places().await
+        {
+            let (events, bytes, oldest) = applications::total(&places);
+            let directory = sdk::directory(&settings, &settings.publish.application);
+            shares.send_replace(Some(Standing {
+                application: settings.publish.application.clone(),
+                events,
+                bytes,
+                oldest,
+                drained: publisher.drained(),
+                alarms: Alarms::read(&directory).unwrap_or_default(),
+                ..Standing::default()
+            }));
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SHARED_EVERY) => {}
+        }
+    }
+    if let Some(publisher) = publisher {
+        publisher.close(SHARED_CLOSE_WITHIN).await;
     }
 }
 

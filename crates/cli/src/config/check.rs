@@ -111,6 +111,15 @@ fn publish(publish: &Publish) -> Result<()> {
 }
 
 fn standby(standby: &Standby) -> Result<()> {
+    let url = standby.url.reveal();
+    let is_known = ["postgres://", "postgresql://", "dynamodb:"]
+        .iter()
+        .any(|start| url.starts_with(start));
+    if !url.is_empty() && !is_known {
+        bail!(
+            "standby.url begins with neither postgres:// nor dynamodb: (empty: what is parked is kept in data.directory)"
+        );
+    }
     at_least("standby.bytes_max", standby.bytes_max)
 }
 

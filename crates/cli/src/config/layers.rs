@@ -149,6 +149,8 @@ mod tests {
             ("PUBLISH__PARK_AFTER_MS", "0", "park_after_ms"),
             ("PUBLISH__BUFFER_BYTES_MAX", "5", "buffer_bytes_max is 5"),
             ("STANDBY__BYTES_MAX", "5", "standby.bytes_max is 5"),
+            ("STANDBY__URL", "mysql://orders:hunter2@db/orders", "postgres://"),
+            ("STANDBY__WITHOUT_STORE", "hope", "`hope`"),
             ("DATA__DIRECTORY", "", "data.directory is empty"),
         ] {
             let name = format!("EVENKEEL_{name}");

@@ -89,6 +89,16 @@ pub(crate) struct Publish {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Standby {
     pub(crate) bytes_max: u64,
+    pub(crate) url: Secret,
+    pub(crate) without_store: WithoutStore,
+}
+
+/// What a process does while it cannot reach the standby store that it shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WithoutStore {
+    Publish,
+    Refuse,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -10,8 +10,10 @@ pub(super) struct Recipe {
     /// Tells this run's events from those of others.
     pub(super) run: u32,
     pub(super) publishers: u64,
-    /// Of each publisher.
+    /// Of each publisher, or of all together.
     pub(super) keys: u64,
+    /// Publishers share the keys.
+    pub(super) shared: bool,
     pub(super) bytes: usize,
     pub(super) wrong_every: u64,
     pub(super) oversize_every: u64,
@@ -38,6 +40,14 @@ impl Recipe {
 
     /// Keys are drawn, so that they do not come in turns.
     pub(super) fn key(&self, number: u64) -> String {
+        match self.shared {
+            true => format!("k{}", mixed(number) % self.keys),
+            false => self.lane(number),
+        }
+    }
+
+    /// Names the events of one key that one publisher published, one behind the other.
+    pub(super) fn lane(&self, number: u64) -> String {
         let publisher = self.publisher(number);
         format!("p{publisher}-k{}", mixed(number) % self.keys)
     }
@@ -95,6 +105,7 @@ mod tests {
             run: 0xab,
             publishers: 2,
             keys: 3,
+            shared: false,
             bytes: 100,
             wrong_every: 5,
             oversize_every: 0,

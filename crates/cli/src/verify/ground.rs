@@ -64,6 +64,8 @@ struct Embedded {
 
 /// Where a run is to stand.
 pub(super) struct Site<'run> {
+    /// Where the publishers park together; `None` where each has a store of its own.
+    pub(super) standby: Option<String>,
     pub(super) directory: &'run Path,
     /// How to reach a running cluster; `None` starts the embedded broker.
     pub(super) cluster: Option<Kafka>,

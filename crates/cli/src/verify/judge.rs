@@ -1,6 +1,7 @@
 //! Reads the topics as a stranger would (no SDK, no group, no counters), and compares them with what publishers were told.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use evenkeel_broker::Cluster;
@@ -129,13 +130,31 @@ impl<'run> Judge<'run> {
             return self.double(number, before, record.marked);
         }
         let publisher = self.recipe.publisher(number);
-        let newest = course.newest.entry(self.recipe.key(number)).or_insert(number);
+        let newest = course.newest.entry(self.recipe.lane(number)).or_insert(number);
         if *newest > number {
             let newest = self.recipe.id(*newest);
             self.findings.out_of_order += 1;
-            self.example(format!("{id} of publisher {publisher} came behind {newest}"));
-        } else {
-            *newest = number;
+            return self.example(format!("{id} of publisher {publisher} came behind {newest}"));
+        }
+        *newest = number;
+        if self.recipe.shared {
+            self.judge_across(number, course);
+        }
+    }
+
+    /// What was answered before an event of the same key was even handed over comes before it, whoever published them.
+    fn judge_across(&mut self, number: u64, course: &mut Course) {
+        let (handed_over, answered) = self.ledger.times(number);
+        let key = self.recipe.key(number);
+        let (latest, latest_is) = course.latest.entry(key).or_insert((handed_over, number));
+        if answered.is_some_and(|answered| answered < *latest) {
+            let (id, latest) = (self.recipe.id(number), self.recipe.id(*latest_is));
+            self.findings.out_of_order += 1;
+            self.example(format!(
+                "{id} came behind {latest}, which was published after its receipt"
+            ));
+        } else if handed_over > *latest {
+            (*latest, *latest_is) = (handed_over, number);
         }
     }
 
@@ -258,6 +277,8 @@ struct Course {
     inbox: Inbox<u64>,
     /// The newest event of every key so far.
     newest: HashMap<String, u64>,
+    /// Of every key that publishers share, when the event was handed over that was handed over last, and that event.
+    latest: HashMap<String, (Duration, u64)>,
 }
 
 impl Default for Course {
@@ -265,6 +286,7 @@ impl Default for Course {
         Self {
             inbox: Inbox::new(INBOX_WINDOW),
             newest: HashMap::new(),
+            latest: HashMap::new(),
         }
     }
 }
@@ -300,6 +322,7 @@ mod tests {
         run: 1,
         publishers: 1,
         keys: 1,
+        shared: false,
         bytes: 0,
         wrong_every: 0,
         oversize_every: 0,

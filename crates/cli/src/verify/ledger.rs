@@ -49,12 +49,17 @@ pub(super) struct Ledger {
     pub(super) kills_at: BTreeMap<String, u64>,
     /// Events below this number that were published may be gone with their topic.
     excused_below: u64,
+    is_shared: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     fate: Fate,
     handed_over: u8,
+    /// When it was handed over for the first time, since the start.
+    since: Duration,
+    /// When its final receipt came.
+    answered: Option<Duration>,
 }
 
 /// How long receipts took in a phase.
@@ -90,6 +95,7 @@ impl Ledger {
             kills: 0,
             kills_at: BTreeMap::new(),
             excused_below: 0,
+            is_shared: false,
         })
     }
 
@@ -119,6 +125,8 @@ impl Ledger {
         let unknown = Entry {
             fate: Fate::Unknown,
             handed_over: 0,
+            since: Duration::ZERO,
+            answered: None,
         };
         let below = usize::try_from(below).unwrap_or(0);
         self.events.resize(below.max(self.events.len()), unknown);
@@ -128,15 +136,21 @@ impl Ledger {
     pub(super) fn hand_over(&mut self, number: u64) {
         self.reserve(number + 1);
         let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let now = self.elapsed();
         if let Some(entry) = self.events.get_mut(place) {
+            if entry.handed_over == 0 {
+                entry.since = now;
+            }
             entry.handed_over = entry.handed_over.saturating_add(1);
         }
     }
 
     pub(super) fn receipt(&mut self, number: u64, fate: Fate, micros: u64) {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let now = self.elapsed();
         if let Some(entry) = self.events.get_mut(place) {
             entry.fate = fate;
+            entry.answered = (fate != Fate::Refused).then_some(now);
         }
         if fate != Fate::Refused {
             self.of(self.phase).micros.saturating_record(micros);
@@ -172,7 +186,17 @@ impl Ledger {
     }
 
     pub(super) fn parked_now(&self) -> u64 {
-        self.parked.iter().map(|(events, _)| events).sum()
+        let parked = self.parked.iter().map(|(events, _)| *events);
+        match self.is_shared {
+            // Each says what all have parked.
+            true => parked.max().unwrap_or(0),
+            false => parked.sum(),
+        }
+    }
+
+    /// All publishers park in one store.
+    pub(super) fn share(&mut self) {
+        self.is_shared = true;
     }
 
     /// A publisher's memory, as the system says it.
@@ -227,6 +251,13 @@ impl Ledger {
     /// Number and fate of every event.
     pub(super) fn fates(&self) -> impl Iterator<Item = (u64, Fate)> {
         (0..).zip(self.events.iter().map(|entry| entry.fate))
+    }
+
+    /// When the event was handed over for the first time, and when its receipt came, since the start.
+    pub(super) fn times(&self, number: u64) -> (Duration, Option<Duration>) {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let entry = self.events.get(place);
+        entry.map_or((Duration::ZERO, None), |entry| (entry.since, entry.answered))
     }
 
     pub(super) fn times_handed_over(&self, number: u64) -> u8 {

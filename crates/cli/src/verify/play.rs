@@ -22,6 +22,7 @@ use super::report::{Report, Run};
 use super::scenario::{Doing, Phase, Place, Scenario, Workload};
 use crate::commands::broker;
 use crate::output::say;
+use crate::shared_standby;
 
 /// Longest time without any progress until nothing is parked any more.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,9 +53,13 @@ pub(super) async fn play(scenario: &Scenario, place: Place, seed: u64, site: Sit
     let workload = &scenario.workload;
     let directory = site.directory.to_owned();
     let application = format!("{}shop", site.prefix);
+    let standby = site.standby.clone();
     let ground = Ground::set(site, workload).await?;
-    let recipe = recipe(scenario)?;
+    let recipe = recipe(scenario, standby.is_some())?;
     let ledger = Arc::new(Mutex::new(Ledger::new(workload.publishers)?));
+    if standby.is_some() {
+        lock(&ledger).share();
+    }
     let call = |number| Call {
         brokers: ground.brokers.clone(),
         registry: ground.registry_url.clone(),
@@ -63,6 +68,7 @@ pub(super) async fn play(scenario: &Scenario, place: Place, seed: u64, site: Sit
         directory: directory.join(format!("publisher-{number}")),
         replication: ground.replication,
         standby_bytes_max: workload.standby_bytes_max,
+        standby: standby.clone(),
         recipe,
         failpoint: None,
     };
@@ -87,12 +93,16 @@ pub(super) async fn play(scenario: &Scenario, place: Place, seed: u64, site: Sit
         may_mark: workload.may_mark,
         may_refuse: workload.may_refuse,
     };
-    stage
+    let report = stage
         .judge(run, &recipe, &letters, workload.broker_may_lose)
-        .await
+        .await?;
+    if let Some(url) = standby.filter(|_| report.violations.is_empty()) {
+        shared_standby::remove(&url, &application).await?;
+    }
+    Ok(report)
 }
 
-fn recipe(scenario: &Scenario) -> Result<Recipe> {
+fn recipe(scenario: &Scenario, shared: bool) -> Result<Recipe> {
     let workload = &scenario.workload;
     let largest = workload.settings.get(MAX_MESSAGE_BYTES);
     let oversize_bytes = match largest {
@@ -111,6 +121,7 @@ fn recipe(scenario: &Scenario) -> Result<Recipe> {
         run: rand::random(),
         publishers: workload.publishers,
         keys: workload.keys,
+        shared,
         bytes: workload.bytes,
         wrong_every: workload.wrong_every,
         oversize_every: workload.oversize_every,

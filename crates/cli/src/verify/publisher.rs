@@ -28,6 +28,7 @@ use super::event::Recipe;
 use super::machine::{self, OffClock};
 use crate::exit::Outcome;
 use crate::output::say;
+use crate::shared_standby;
 
 /// Events without a receipt.
 const PENDING_MAX: usize = 100_000;
@@ -50,6 +51,8 @@ pub(super) struct Call {
     pub(super) directory: PathBuf,
     pub(super) replication: i16,
     pub(super) standby_bytes_max: u64,
+    /// Where the publishers park together.
+    pub(super) standby: Option<String>,
     pub(super) recipe: Recipe,
     /// The point at which it ends, and at which pass.
     pub(super) failpoint: Option<(String, u32)>,
@@ -96,6 +99,10 @@ async fn start(call: &Call, kafka: evenkeel::Kafka, clock: Arc<OffClock>) -> Res
     if call.standby_bytes_max > 0 {
         config.standby_bytes_max = call.standby_bytes_max;
     }
+    if let Some(url) = &call.standby {
+        let store = shared_standby::open(url, &call.application, config.standby_bytes_max).await?;
+        config.fleet = Some(evenkeel::Fleet::new(store));
+    }
     Ok(Publisher::start_by(config, clock).await?)
 }
 
@@ -117,8 +124,12 @@ async fn publish(call: &Call, publisher: &Publisher, clock: &OffClock) -> Result
                 tell(&mut told)?;
             }
             _ = tick.tick() => {
-                let parked = publisher.parked().await?;
-                told.push_str(&format!("# {} {}\n", parked.events, parked.bytes));
+                match publisher.parked().await {
+                    Ok(parked) => told.push_str(&format!("# {} {}\n", parked.events, parked.bytes)),
+                    // A store that does not answer now is what may be tried.
+                    Err(_) if call.standby.is_some() => {}
+                    Err(error) => return Err(error.into()),
+                }
                 tell(&mut told)?;
             }
             line = lines.recv(), if open && pending.len() < PENDING_MAX => match line.transpose()? {

@@ -14,6 +14,7 @@ mod letters;
 mod oncall;
 mod platform;
 mod refusals;
+mod shared;
 mod standby;
 mod verify;
 mod worker;

@@ -3,7 +3,7 @@
 //!
 //! A partition has one line that publishes, and while this process drains its lane, another one for that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,11 +193,7 @@ impl Engine {
                 head,
                 tail,
             } => self.open_drain(place, term, head, tail),
-            Order::Grown { place, head, tail } => {
-                if let Some(id) = self.fleet.as_ref().and_then(|fleet| fleet.drains.get(&place)) {
-                    self.inbox.push_back((*id, session::Input::Grown { head, tail }));
-                }
-            }
+            Order::Grown { place, head, tail } => self.drain_has_grown(&place, head, tail),
             Order::StopDrain { place } => self.stop_drain(&place),
             Order::Guarded(is_guarded) => self.guarded(is_guarded),
             Order::WakeAt(at) => self.wake_fleet_at(at),
@@ -235,7 +231,21 @@ impl Engine {
     /// Takes in what the store answered.
     pub(super) fn fleet_answered(&mut self, input: Input<Place>) {
         self.tell_fleet(input);
+        self.follow_diverted();
         self.place_by_records();
+    }
+
+    /// Takes up the topics of which something is parked, whoever parked it: somebody has to send it on.
+    fn follow_diverted(&mut self) {
+        let Some(fleet) = &self.fleet else { return };
+        let topics = fleet.diverted().map(|(place, _)| &place.topic);
+        let new: BTreeSet<TopicName> = topics
+            .filter(|topic| !self.topic_ids.contains_key(*topic))
+            .cloned()
+            .collect();
+        for topic in new {
+            self.topic_line(&topic);
+        }
     }
 
     fn guarded(&mut self, is_guarded: bool) {
@@ -330,7 +340,7 @@ impl Engine {
         }
     }
 
-    /// Lets the member know whether a line's partition can be sent to.
+    /// Lets the member know whether what is parked of a line's partition can be sent on.
     pub(super) fn report_leader(&mut self, id: u32) {
         let Some(line) = self
             .lines
@@ -340,7 +350,7 @@ impl Engine {
             return;
         };
         let place = line.intake.front.place.clone();
-        let is_reachable = matches!(line.leader, Leader::At { .. });
+        let is_reachable = matches!(line.leader, Leader::At { .. }) && !self.held.holds(&place);
         self.tell_fleet(Input::Reachable { place, is_reachable });
     }
 
@@ -485,6 +495,24 @@ impl Engine {
             .push_back((id, session::Input::Recovered { head, tail, epochs }));
         self.tell_hold(id);
         self.tell_leader(id);
+    }
+
+    fn drain_has_grown(&mut self, place: &Place, head: u64, tail: u64) {
+        let id = self
+            .fleet
+            .as_ref()
+            .and_then(|fleet| fleet.drains.get(place))
+            .copied();
+        let Some(id) = id else { return };
+        if let Some(Line {
+            role: Role::Drains(drains),
+            ..
+        }) = self.lines.get_mut(&id)
+        {
+            // How it stands is told anew, also when it has sent all of this already.
+            drains.left = None;
+        }
+        self.inbox.push_back((id, session::Input::Grown { head, tail }));
     }
 
     fn stop_drain(&mut self, place: &Place) {

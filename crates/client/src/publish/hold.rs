@@ -77,6 +77,7 @@ impl Engine {
         if let Some(place) = self.place_of(id) {
             let held = self.held.holds(&place);
             self.inbox.push_back((id, Input::Hold { held }));
+            self.report_leader(id);
         }
     }
 

@@ -76,9 +76,14 @@ impl Engine {
     }
 
     pub(super) fn stored(&mut self, id: u32, step: &StoreStep, input: Result<Input<Batch>, Failure>) {
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.steps.pop_front();
-        }
+        let Some(line) = self.lines.get_mut(&id) else {
+            // It drained a lane that another process drains now.
+            if let StoreStep::Read { events_max, .. } = step {
+                self.has_read(*events_max, 0);
+            }
+            return;
+        };
+        line.steps.pop_front();
         self.begin_step(id);
         let input = match input {
             Ok(input) => input,

@@ -218,6 +218,23 @@ impl Postgres {
         }
     }
 
+    /// Removes the schema with all that is in it, parked events too.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn drop_schema(&self, schema: &str) -> Result<(), Error> {
+        let attempt = self.attempt("remove its tables", true);
+        if !is_schema_name(schema) {
+            return Err(attempt.refused(
+                format!("\"{schema}\" cannot name a schema"),
+                "name the one that was made",
+            ));
+        }
+        let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
+        self.within(attempt, self.pool.execute(drop.as_str())).await?;
+        Ok(())
+    }
+
     fn attempt(&self, action: &'static str, writes: bool) -> Attempt<'_> {
         Attempt {
             server: &self.name,

@@ -292,7 +292,7 @@ fn counted(rows: &[Row], judgement: &str) -> usize {
 }
 
 async fn send(plan: Plan, ledger: &mut Ledger, options: &Options, settings: &Settings) -> Result<Executed> {
-    let publisher = sdk::publisher(settings, Vec::new()).await?;
+    let publisher = sdk::publisher_alone(settings).await?;
     let redriven = send_through(&publisher, plan, ledger, options, settings).await;
     if redriven.is_ok() {
         drained(&publisher).await?;

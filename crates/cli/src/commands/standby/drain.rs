@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, print_line, say};
 use crate::sdk;
+use crate::shared_standby;
 use crate::standby::{application, applications, directory};
 
 /// Between looks at what a drain has left.
@@ -81,16 +82,20 @@ impl Meter {
 
 pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -> Result<Outcome> {
     let name = options.chosen.application.clone();
-    if name.is_none() && applications(settings)?.is_empty() {
+    let is_shared = name.is_none() && !settings.standby.url.reveal().is_empty();
+    if name.is_none() && !is_shared && applications(settings)?.is_empty() {
         say!(
             "nothing is parked: no application has a standby store in {}",
             directory(settings).display()
         );
         return Ok(Outcome::Fine);
     }
-    let application = application(settings, name)?;
+    let application = match is_shared {
+        true => shared_standby::application(settings),
+        false => application(settings, name)?,
+    };
     let only = options.chosen.only();
-    let publisher = start(settings, &application, &only, options.rate).await?;
+    let publisher = start(settings, &application, &only, options.rate, is_shared).await?;
     let waited = tokio::select! {
         waited = until_empty(&publisher, &application, &only, format) => waited,
         interrupted = broker::interrupted() => interrupted,
@@ -117,11 +122,15 @@ async fn start(
     application: &Application,
     only: &[Scope],
     rate: Option<NonZeroU32>,
+    is_shared: bool,
 ) -> Result<Publisher> {
     let mut settings = settings.clone();
     settings.publish.application.clone_from(&application.name);
     let mut config = sdk::config(&settings, Vec::new());
     config.directory.clone_from(&application.directory);
+    if is_shared {
+        config.fleet = sdk::fleet(&settings).await?;
+    }
     config.drain = Pace {
         only: only.to_vec(),
         events_per_second: rate,

@@ -10,6 +10,7 @@ use super::partition_of;
 use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, Tabular, print_list, say};
+use crate::shared_standby;
 use crate::standby::applications;
 
 #[derive(Debug, Serialize)]
@@ -153,11 +154,18 @@ fn is_about(alarm: &Alarm, held: &PlaceStats) -> bool {
         && (alarm.partition.is_none() || alarm.partition == held.place.partition)
 }
 
-pub(super) fn list(format: Format, settings: &Settings) -> Result<Outcome> {
+pub(super) async fn list(format: Format, settings: &Settings) -> Result<Outcome> {
     let now = SystemClock::default().now();
     let mut rows = Vec::new();
-    for application in applications(settings)? {
-        let looked = application.look()?;
+    let mut all = Vec::from_iter(shared_standby::look(settings).await?);
+    tokio::task::block_in_place(|| {
+        for application in applications(settings)? {
+            let looked = application.look()?;
+            all.push((application, looked));
+        }
+        anyhow::Ok(())
+    })?;
+    for (application, looked) in all {
         rows.extend(
             looked
                 .places

@@ -1,0 +1,97 @@
+//! A standby store that several processes share, in a real PostgreSQL: its users see no difference.
+
+use std::process::Command;
+
+use evenkeel_testkit::{PostgresServer, postgres_or_skip};
+use serde_json::{Value, json};
+
+use crate::platform::{Platform, command, run, until};
+use crate::standby::{lines, on_topic, platform};
+
+/// A checker whose publishers share `server`.
+fn verify(directory: &std::path::Path, server: &PostgresServer, scenario: &str) -> Command {
+    let mut verify = command(directory);
+    verify.args(["verify", "--standby", &server.url(), "--scenario", scenario]);
+    verify.args(["--publishers", "4", "--keys", "100", "--seed", "5", "-o", "json"]);
+    verify
+}
+
+#[test]
+fn processes_that_share_keys_lose_double_and_reorder_nothing() {
+    let Some(server) = postgres_or_skip(false, &[]) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    for (scenario, kills) in [("outage", 0), ("kill-publisher", 1)] {
+        let ended = run(verify(directory.path(), &server, scenario), "").with(0);
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap();
+        assert!(
+            number("/events/published") > 100 && number("/events/parked") > 100,
+            "{report}"
+        );
+        assert!(number("/kills") >= kills, "{report}");
+        assert!(ended.stderr.contains("every promise held"), "{}", ended.stderr);
+    }
+}
+
+fn parked(platform: &Platform) -> u64 {
+    let listed = platform.run(&["standby", "list", "-o", "json"]).with(0).json();
+    let rows = listed.as_array().unwrap();
+    rows.iter().map(|row| row["events"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn what_one_process_parked_is_sent_on_by_another() {
+    let Some(server) = postgres_or_skip(false, &[]) else {
+        return;
+    };
+    let mut platform = platform();
+    platform.set("EVENKEEL_STANDBY__URL", &server.url());
+    platform.run_with(&["publish", "orders"], lines(1, 2)).with(0);
+    platform.stop();
+    for first in [3, 6] {
+        let receipts = platform
+            .run_with(&["publish", "orders"], lines(first, 3))
+            .with(0)
+            .lines();
+        assert!(
+            receipts.iter().all(|receipt| receipt["outcome"] == "parked"),
+            "{receipts:?}"
+        );
+    }
+    assert_eq!(parked(&platform), 6);
+    let status = platform.run(&["status", "-o", "json"]).with(100).json();
+    assert_eq!(status["standby"][0]["events"], json!(6), "{status}");
+    // The platform drains what is in the store of its own settings.
+    platform.start_again();
+    until(|| parked(&platform) == 0);
+    let numbers: Vec<Value> = (0..9).map(|number| json!(number)).collect();
+    assert_eq!(on_topic(&platform, "orders"), numbers);
+    let metrics = platform.admin("/metrics");
+    assert!(
+        metrics.contains("evenkeel_standby_events{application=\"evenkeel-cli\"} 0\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_reached_or_used_is_named_without_its_password() {
+    let directory = tempfile::tempdir().unwrap();
+    for (url, expected) in [
+        (
+            "postgres://me:hunter2@127.0.0.1:1/orders",
+            "standby.url says where it is",
+        ),
+        ("dynamodb:parked", "--features aws"),
+    ] {
+        if cfg!(feature = "aws") && url.starts_with("dynamodb") {
+            continue;
+        }
+        let mut list = command(directory.path());
+        list.args(["standby", "list"]).env("EVENKEEL_STANDBY__URL", url);
+        let ended = run(list, "").with(1);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+}
