@@ -95,6 +95,8 @@ pub(super) enum Done {
         span: std::ops::Range<u64>,
         stats: Option<PlaceStats>,
     },
+    /// By how many partitions processes that share the store place a topic's keys; 0 when it is not known.
+    TopicRecord { topic: u32, partitions: i32 },
     /// Something whose end nobody waits for.
     Nothing,
     /// Records from a position on were placed, or not.

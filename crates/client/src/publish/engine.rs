@@ -345,6 +345,7 @@ impl Engine {
                 span,
                 stats,
             } => self.drain_opened(place, term, span, stats),
+            Done::TopicRecord { topic, partitions } => self.topic_remembered(topic, partitions),
             Done::Nothing => {}
             Done::Holds(holds) => self.holds_seen(holds),
             Done::Turn => self.turn_has_come(),

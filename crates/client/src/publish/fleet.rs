@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_broker::Leader;
-use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_event::{TopicId, TopicName, TopicPartition};
 use evenkeel_flow::diversion::{
-    Input, Left, Loaded, Member, Order, Placed, Process, PutResult, RenewResult, Settings, Way,
+    Diversion, Input, Left, Loaded, Member, Order, Placed, Process, PutResult, RenewResult, Settings, Way,
 };
 use evenkeel_flow::session::{self, Claim, Partition, Reason};
 use evenkeel_store::{AlarmKind, Error, Listed, Place, PlaceStats, SharedStandby};
@@ -30,6 +30,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Longest time that a durable append waits for the diversion to count for all, before its callers are told that it may be
 /// sent: longer than a lease of the usual length takes to run out.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
+/// Longest wait for a topic's partitions, from Kafka or from the store.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for the lease to be taken away at the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -548,6 +550,76 @@ impl Engine {
         for (id, count) in known {
             self.adopt(id, count);
         }
+    }
+
+    /// How long events wait under a topic. In a shared store lanes are partitions', so that they wait for these.
+    pub(super) fn settings_under_topics(&self) -> session::Settings {
+        match self.fleet {
+            None => self.settings,
+            Some(_) => session::Settings {
+                out_after: self.settings.out_after.max(PLACED_WITHIN),
+                ..self.settings
+            },
+        }
+    }
+
+    /// Asks the store by how many partitions a topic's keys are placed, for when Kafka does not tell.
+    pub(super) fn ask_record(&mut self, id: u32) {
+        let (Some(fleet), Some(place)) = (&self.fleet, self.topic_place(id)) else {
+            return;
+        };
+        let (store, patience) = (fleet.store(), self.settings.out_after / 2);
+        self.work.push(Box::pin(async move {
+            let asked = store.lane(&place).await;
+            tokio::time::sleep(patience).await;
+            let partitions = asked.map_or(0, |lane| lane.diversion.record.partition_count);
+            Done::TopicRecord {
+                topic: id,
+                partitions,
+            }
+        }));
+    }
+
+    pub(super) fn topic_remembered(&mut self, id: u32, partitions: i32) {
+        let is_unplaced = self.unplaced_topics().any(|(unplaced, _)| unplaced == id);
+        if let Some(count) = usize::try_from(partitions)
+            .ok()
+            .filter(|count| *count > 0 && is_unplaced)
+        {
+            self.adopt(id, count);
+        }
+    }
+
+    /// Lets the store remember by how many partitions a topic's keys are placed.
+    pub(super) fn remember_record(&mut self, topic: &TopicName, topic_id: TopicId, partitions: usize) {
+        let (Some(fleet), Ok(partition_count)) = (&self.fleet, i32::try_from(partitions)) else {
+            return;
+        };
+        let (store, topic) = (fleet.store(), topic.clone());
+        let place = Place {
+            topic,
+            partition: None,
+        };
+        self.work.push(Box::pin(async move {
+            // Others write the same, and what fails costs only those who start while Kafka is gone.
+            if let Ok(lane) = store.lane(&place).await
+                && (
+                    lane.diversion.record.partition_count,
+                    lane.diversion.record.topic_id,
+                ) != (partition_count, topic_id)
+            {
+                let diversion = Diversion {
+                    topic_id,
+                    partition_count,
+                    ..lane.diversion.record
+                };
+                let put = store
+                    .put_diversion(&place, lane.diversion.version, None, diversion)
+                    .await;
+                tracing::debug!(topic = %place.topic, ?put, "the topic's partitions are remembered");
+            }
+            Done::Nothing
+        }));
     }
 
     /// Takes the lease away, so that nobody waits for it.

@@ -457,9 +457,13 @@ mod tests {
             partition: Some(0),
         };
         let store = damaged(directory.path(), &at, vec![stamp(0, 3)]).await;
+        let access = Access {
+            store: Arc::new(store),
+            term: None,
+        };
         let read = async |from| {
             let step = StoreStep::Read { from, events_max: 9 };
-            attempt(&store, &at, &step).await
+            attempt(&access, &at, &step).await
         };
         let undecided = |sequence| {
             let mut stamping = stamp(0, 1).stamping;

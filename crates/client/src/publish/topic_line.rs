@@ -73,7 +73,7 @@ impl Engine {
         let line = TopicLine {
             topic,
             intake: Intake::new(front),
-            machine: Unplaced::new(self.settings),
+            machine: Unplaced::new(self.settings_under_topics()),
             partitions: 0,
             appends: Appends::default(),
             wake: None,
@@ -91,6 +91,7 @@ impl Engine {
         }
         self.tell_topic_hold(id);
         self.look_up(id);
+        self.ask_record(id);
         id
     }
 
@@ -120,6 +121,7 @@ impl Engine {
                 let name = line.topic.name.clone();
                 self.clear(&name, None, &STANDING_AGAINST_LOOK_UPS);
                 self.metadata = self.cluster.metadata();
+                self.remember_record(&name, found.id, found.partitions.len());
                 self.adopt(id, found.partitions.len());
             }
             Ok(_) => self.look_up_later(id),

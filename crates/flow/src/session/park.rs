@@ -56,6 +56,8 @@ impl<P: Payload> Partition<P> {
     /// Goes the way of a shared lane.
     fn follow(&mut self, way: Way) {
         let mode = match way {
+            // What is being appended goes before what came later, also when it was too late for the lane.
+            Way::Direct if self.append.is_some() => Mode::Closing,
             Way::Direct => Mode::Open,
             Way::Park => Mode::Out,
             Way::Hold | Way::Refuse => Mode::Closing,

@@ -89,6 +89,18 @@ fn an_append_that_came_too_late_goes_the_other_way_in_its_order() {
 }
 
 #[test]
+fn nothing_overtakes_an_append_that_may_come_too_late() {
+    direct(
+        "way park
+         publish 2 b -> append 1 b
+         way direct
+         publish 3 c
+         stored 1 passed -> send 2 7/0/1 b
+         answer 2 appended 1 -> ack 2.0+1 published 1; send 3 7/0/2 c",
+    );
+}
+
+#[test]
 fn who_was_told_that_an_append_may_be_there_is_not_published_behind_its_back() {
     direct(
         "way park
