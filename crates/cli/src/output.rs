@@ -77,7 +77,8 @@ pub(crate) use say;
 
 /// Writes a line to stderr. That its reader went away, or that its disk is full, never ends a command.
 pub(crate) fn write_stderr(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    // There is nobody to tell.
+    writeln!(io::stderr(), "{text}").ok();
 }
 
 fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {

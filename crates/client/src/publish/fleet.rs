@@ -3,35 +3,32 @@
 //!
 //! A partition has one line that publishes, and while this process drains its lane, another one for that.
 
-use std::collections::{BTreeSet, HashMap};
+mod ask;
+mod drain;
+mod topics;
+mod untold;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_broker::Leader;
-use evenkeel_event::{TopicId, TopicName, TopicPartition};
-use evenkeel_flow::diversion::{
-    Diversion, Input, Left, Loaded, Member, Order, Placed, Process, PutResult, RenewResult, Settings, Way,
-};
-use evenkeel_flow::session::{self, Claim, Partition, Reason};
-use evenkeel_store::{AlarmKind, Error, Listed, Place, PlaceStats, SharedStandby};
+use evenkeel_event::TopicPartition;
+use evenkeel_flow::diversion::{Input, Left, Member, Order, Placed, Process, Settings, Way};
+use evenkeel_flow::session::{self, Partition};
+use evenkeel_store::{AlarmKind, Place, SharedStandby};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
-use super::fate::Fate;
 use super::line::Line;
 use crate::config::Fleet as Config;
+use ask::asked;
+use untold::Untold;
 
 /// Records with which a drain has little left.
 const LITTLE_RECORDS: u64 = 4_096;
-/// Wait before a lane is looked at again that could not be.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// Longest time that a durable append waits for the diversion to count for all, before its callers are told that it may be
-/// sent: longer than a lease of the usual length takes to run out.
-const TOLD_WITHIN: Duration = Duration::from_secs(15);
-/// Longest wait for a topic's partitions, from Kafka or from the store.
-const PLACED_WITHIN: Duration = Duration::from_secs(10);
 /// Longest wait for the lease to be taken away at the end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -64,14 +61,6 @@ pub(super) struct Publishes {
     epoch: u64,
     /// Callers whose events are durable, and who are told when no process publishes ahead of them.
     untold: Vec<Untold>,
-}
-
-#[derive(Debug)]
-struct Untold {
-    epoch: u64,
-    since: Duration,
-    claim: Claim,
-    fate: Fate,
 }
 
 #[derive(Debug)]
@@ -126,7 +115,12 @@ impl Fleet {
 
 /// The monotonic clock that also runs while the machine sleeps.
 fn boot_time() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    // That of macOS does so.
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
@@ -237,19 +231,6 @@ impl Engine {
         self.place_by_records();
     }
 
-    /// Takes up the topics of which something is parked, whoever parked it: somebody has to send it on.
-    fn follow_diverted(&mut self) {
-        let Some(fleet) = &self.fleet else { return };
-        let topics = fleet.diverted().map(|(place, _)| &place.topic);
-        let new: BTreeSet<TopicName> = topics
-            .filter(|topic| !self.topic_ids.contains_key(*topic))
-            .cloned()
-            .collect();
-        for topic in new {
-            self.topic_line(&topic);
-        }
-    }
-
     fn guarded(&mut self, is_guarded: bool) {
         match is_guarded {
             true => self.clear(&self.letters.clone(), None, &[AlarmKind::StandbyUnreachable]),
@@ -356,173 +337,10 @@ impl Engine {
         self.tell_fleet(Input::Reachable { place, is_reachable });
     }
 
-    /// An append under `epoch` was made.
-    pub(super) fn made_in(&mut self, id: u32, epoch: Option<u64>) {
-        if let (
-            Some(Line {
-                role: Role::Publishes(publishes),
-                ..
-            }),
-            Some(epoch),
-        ) = (self.lines.get_mut(&id), epoch)
-        {
-            publishes.epoch = epoch;
-        }
-    }
-
     /// An append under `epoch` found that this has passed.
     pub(super) fn passed_in(&mut self, id: u32, epoch: Option<u64>) {
         if let (Some(place), Some(epoch)) = (self.place_of(id), epoch) {
             self.tell_fleet(Input::Passed { place, epoch });
-        }
-    }
-
-    /// Tells callers that they are parked, when nobody publishes ahead of them; else later. False: this does not concern it.
-    pub(super) fn tell_parked(&mut self, id: u32, claim: Claim, fate: &Fate) -> bool {
-        let (Some(fleet), Some(line)) = (&self.fleet, self.lines.get_mut(&id)) else {
-            return false;
-        };
-        let (Role::Publishes(publishes), Fate::Parked { .. }) = (&mut line.role, fate) else {
-            return false;
-        };
-        let epoch = publishes.epoch;
-        if fleet.member.may_tell(&line.intake.front.place, epoch) {
-            return false;
-        }
-        let (since, fate) = (boot_time(), fate.clone());
-        publishes.untold.push(Untold {
-            epoch,
-            since,
-            claim,
-            fate,
-        });
-        true
-    }
-
-    fn tell_settled(&mut self, place: &Place) {
-        let (Some(fleet), Some(id)) = (&self.fleet, self.publishing_line(place)) else {
-            return;
-        };
-        let Some(Line {
-            role: Role::Publishes(publishes),
-            ..
-        }) = self.lines.get_mut(&id)
-        else {
-            return;
-        };
-        let is_settled = |untold: &mut Untold| fleet.member.may_tell(place, untold.epoch);
-        let settled: Vec<Untold> = publishes.untold.extract_if(.., is_settled).collect();
-        for Untold { claim, fate, .. } in settled {
-            self.acknowledge(claim, fate);
-        }
-    }
-
-    /// What cannot be told in time is told as it is: durable perhaps, and not in order for all.
-    fn give_up_untold(&mut self) {
-        let now = boot_time();
-        let mut over = Vec::new();
-        for line in self.lines.values_mut() {
-            if let Role::Publishes(publishes) = &mut line.role {
-                over.extend(
-                    publishes
-                        .untold
-                        .extract_if(.., |untold| now > untold.since + TOLD_WITHIN),
-                );
-            }
-        }
-        for Untold { claim, .. } in over {
-            let fate = Fate::Failed {
-                reason: Reason::StandbyUnknown,
-                may_have_landed: true,
-            };
-            self.acknowledge(claim, fate);
-        }
-    }
-
-    /// Looks what epochs of producers the lane remembers, then drains it.
-    fn open_drain(&mut self, place: Place, term: u64, head: u64, tail: u64) {
-        let Some(fleet) = &self.fleet else { return };
-        let store = fleet.store();
-        self.work.push(Box::pin(async move {
-            let mut found = store.open_places().await;
-            while let Err(error) = found {
-                tracing::debug!(%error, topic = %place.topic, "the lane cannot be looked at yet");
-                tokio::time::sleep(LOOK_AGAIN).await;
-                found = store.open_places().await;
-            }
-            let stats = found.into_iter().flatten().find(|stats| stats.place == place);
-            Done::DrainOpened {
-                place,
-                term,
-                span: head..tail,
-                stats,
-            }
-        }));
-    }
-
-    pub(super) fn drain_opened(
-        &mut self,
-        place: Place,
-        term: u64,
-        span: std::ops::Range<u64>,
-        stats: Option<PlaceStats>,
-    ) {
-        let record = self
-            .fleet
-            .as_ref()
-            .map(|fleet| fleet.member.record(&place).record);
-        let (Some(partition), Some(fleet)) = (place.partition, &mut self.fleet) else {
-            return;
-        };
-        if record.is_none_or(|record| record.term != term) || fleet.drains.contains_key(&place) {
-            return;
-        }
-        let front = self.shared.front(&place.topic, place.partition);
-        let id = front.id;
-        let role = Role::Drains(Drains {
-            store: fleet.store(),
-            term,
-            left: None,
-        });
-        fleet.drains.insert(place.clone(), id);
-        let partition = TopicPartition::new(place.topic.clone(), partition);
-        self.lines
-            .insert(id, Line::new(partition, front, role, self.settings));
-        let (span, epochs) = match stats {
-            Some(stats) => (stats.span.head..stats.span.tail.max(span.end), stats.epochs),
-            None => (span.end..span.end, Vec::new()),
-        };
-        let (head, tail) = (span.start, span.end);
-        self.inbox
-            .push_back((id, session::Input::Recovered { head, tail, epochs }));
-        self.tell_hold(id);
-        self.tell_leader(id);
-    }
-
-    fn drain_has_grown(&mut self, place: &Place, head: u64, tail: u64) {
-        let id = self
-            .fleet
-            .as_ref()
-            .and_then(|fleet| fleet.drains.get(place))
-            .copied();
-        let Some(id) = id else { return };
-        if let Some(Line {
-            role: Role::Drains(drains),
-            ..
-        }) = self.lines.get_mut(&id)
-        {
-            // How it stands is told anew, also when it has sent all of this already.
-            drains.left = None;
-        }
-        self.inbox.push_back((id, session::Input::Grown { head, tail }));
-    }
-
-    fn stop_drain(&mut self, place: &Place) {
-        let id = self.fleet.as_mut().and_then(|fleet| fleet.drains.remove(place));
-        if let Some(id) = id {
-            self.lines.remove(&id);
-            self.turns.forget(id);
-            self.give_turns();
         }
     }
 
@@ -533,93 +351,6 @@ impl Engine {
             .map_or(0, |topic| topic.partitions.len());
         let used = self.partitions_used(&place.topic);
         i32::try_from(if used > 0 { used } else { known }).unwrap_or(0)
-    }
-
-    /// Places the events of topics that Kafka does not tell of by the partitions that other processes placed by.
-    fn place_by_records(&mut self) {
-        let Some(fleet) = &self.fleet else { return };
-        let known: Vec<(u32, usize)> = self
-            .unplaced_topics()
-            .filter_map(|(id, topic)| {
-                let counts = fleet.diverted().filter(|(place, _)| place.topic == *topic);
-                let count = counts.map(|(_, count)| count).max()?;
-                Some((id, usize::try_from(count).ok()?))
-            })
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        for (id, count) in known {
-            self.adopt(id, count);
-        }
-    }
-
-    /// How long events wait under a topic. In a shared store lanes are partitions', so that they wait for these.
-    pub(super) fn settings_under_topics(&self) -> session::Settings {
-        match self.fleet {
-            None => self.settings,
-            Some(_) => session::Settings {
-                out_after: self.settings.out_after.max(PLACED_WITHIN),
-                ..self.settings
-            },
-        }
-    }
-
-    /// Asks the store by how many partitions a topic's keys are placed, for when Kafka does not tell.
-    pub(super) fn ask_record(&mut self, id: u32) {
-        let (Some(fleet), Some(place)) = (&self.fleet, self.topic_place(id)) else {
-            return;
-        };
-        let (store, patience) = (fleet.store(), self.settings.out_after / 2);
-        self.work.push(Box::pin(async move {
-            let asked = store.lane(&place).await;
-            tokio::time::sleep(patience).await;
-            let partitions = asked.map_or(0, |lane| lane.diversion.record.partition_count);
-            Done::TopicRecord {
-                topic: id,
-                partitions,
-            }
-        }));
-    }
-
-    pub(super) fn topic_remembered(&mut self, id: u32, partitions: i32) {
-        let is_unplaced = self.unplaced_topics().any(|(unplaced, _)| unplaced == id);
-        if let Some(count) = usize::try_from(partitions)
-            .ok()
-            .filter(|count| *count > 0 && is_unplaced)
-        {
-            self.adopt(id, count);
-        }
-    }
-
-    /// Lets the store remember by how many partitions a topic's keys are placed.
-    pub(super) fn remember_record(&mut self, topic: &TopicName, topic_id: TopicId, partitions: usize) {
-        let (Some(fleet), Ok(partition_count)) = (&self.fleet, i32::try_from(partitions)) else {
-            return;
-        };
-        let (store, topic) = (fleet.store(), topic.clone());
-        let place = Place {
-            topic,
-            partition: None,
-        };
-        self.work.push(Box::pin(async move {
-            // Others write the same, and what fails costs only those who start while Kafka is gone.
-            if let Ok(lane) = store.lane(&place).await
-                && (
-                    lane.diversion.record.partition_count,
-                    lane.diversion.record.topic_id,
-                ) != (partition_count, topic_id)
-            {
-                let diversion = Diversion {
-                    topic_id,
-                    partition_count,
-                    ..lane.diversion.record
-                };
-                let put = store
-                    .put_diversion(&place, lane.diversion.version, None, diversion)
-                    .await;
-                tracing::debug!(topic = %place.topic, ?put, "the topic's partitions are remembered");
-            }
-            Done::Nothing
-        }));
     }
 
     /// Takes the lease away, so that nobody waits for it.
@@ -633,79 +364,9 @@ impl Engine {
     }
 }
 
-impl Fleet {
-    /// True while some partition of a topic is not open.
-    pub(super) fn is_diverted(&self, topic: &TopicName) -> bool {
-        self.diverted().any(|(place, _)| place.topic == *topic)
-    }
-
-    /// Places that are not open, with the partitions by which their topic's keys are placed.
-    fn diverted(&self) -> impl Iterator<Item = (&Place, i32)> {
-        let records = self.member.records();
-        records
-            .filter(|(_, record)| record.phase.takes_appends())
-            .map(|(place, record)| (place, record.partition_count))
-    }
-}
-
 fn place_of(partition: &TopicPartition) -> Place {
     Place {
         topic: partition.topic.clone(),
         partition: Some(partition.partition),
-    }
-}
-
-/// Asks the store, and says what it answered in time.
-async fn asked(store: &dyn SharedStandby, within: Duration, order: Order<Place>) -> Input<Place> {
-    async fn timely<T>(within: Duration, asked: impl Future<Output = Result<T, Error>>) -> Option<T> {
-        match tokio::time::timeout(within, asked).await {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the shared standby store cannot be asked");
-                None
-            }
-            Err(_) => None,
-        }
-    }
-    match order {
-        Order::Load { place } => {
-            let found = timely(within, store.lane(&place)).await.map(|lane| Loaded {
-                diversion: lane.diversion,
-                head: lane.span.head,
-                tail: lane.span.tail,
-            });
-            Input::Loaded { place, found }
-        }
-        Order::Put {
-            place,
-            version,
-            tail,
-            diversion,
-        } => {
-            let put = timely(within, store.put_diversion(&place, version, tail, diversion)).await;
-            let result = match put {
-                Some(Some(version)) => PutResult::Made(version),
-                Some(None) => PutResult::Moved,
-                None => PutResult::Failed,
-            };
-            Input::Put { place, result }
-        }
-        Order::Renew { lease, joins } => {
-            let result = match timely(within, store.renew(lease, joins)).await {
-                Some(true) => RenewResult::Made,
-                Some(false) => RenewResult::Lost,
-                None => RenewResult::Failed,
-            };
-            Input::Renewed { result }
-        }
-        Order::ListLeases => Input::Leases {
-            found: timely(within, store.leases()).await,
-        },
-        _ => Input::Listed {
-            found: timely(within, store.diversions()).await.map(|listed| {
-                let pair = |Listed { place, diversion }| (place, diversion);
-                listed.into_iter().map(pair).collect()
-            }),
-        },
     }
 }

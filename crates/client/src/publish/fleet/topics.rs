@@ -1,0 +1,138 @@
+//! By how many partitions a topic's keys are placed: processes that share a store place them alike.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel_event::{TopicId, TopicName};
+use evenkeel_flow::diversion::Diversion;
+use evenkeel_flow::session;
+use evenkeel_store::Place;
+
+use super::Fleet;
+use crate::publish::done::Done;
+use crate::publish::engine::Engine;
+
+/// Longest wait for a topic's partitions, from Kafka or from the store.
+const PLACED_WITHIN: Duration = Duration::from_secs(10);
+
+impl Fleet {
+    /// True while some partition of a topic is not open.
+    pub(in crate::publish) fn is_diverted(&self, topic: &TopicName) -> bool {
+        self.diverted().any(|(place, _)| place.topic == *topic)
+    }
+
+    /// Places that are not open, with the partitions by which their topic's keys are placed.
+    fn diverted(&self) -> impl Iterator<Item = (&Place, i32)> {
+        let records = self.member.records();
+        records
+            .filter(|(_, record)| record.phase.takes_appends())
+            .map(|(place, record)| (place, record.partition_count))
+    }
+}
+
+impl Engine {
+    /// How long events wait under a topic. In a shared store lanes are partitions', so that they wait for these.
+    pub(in crate::publish) fn settings_under_topics(&self) -> session::Settings {
+        match self.fleet {
+            None => self.settings,
+            Some(_) => session::Settings {
+                out_after: self.settings.out_after.max(PLACED_WITHIN),
+                ..self.settings
+            },
+        }
+    }
+
+    /// Asks the store by how many partitions a topic's keys are placed, for when Kafka does not tell.
+    pub(in crate::publish) fn ask_record(&mut self, id: u32) {
+        let (Some(fleet), Some(place)) = (&self.fleet, self.topic_place(id)) else {
+            return;
+        };
+        let (store, patience) = (fleet.store(), self.settings.out_after / 2);
+        self.work.push(Box::pin(async move {
+            let asked = store.lane(&place).await;
+            tokio::time::sleep(patience).await;
+            let partitions = asked.map_or(0, |lane| lane.diversion.record.partition_count);
+            Done::TopicRecord {
+                topic: id,
+                partitions,
+            }
+        }));
+    }
+
+    pub(in crate::publish) fn topic_remembered(&mut self, id: u32, partitions: i32) {
+        let is_unplaced = self.unplaced_topics().any(|(unplaced, _)| unplaced == id);
+        if let Some(count) = usize::try_from(partitions)
+            .ok()
+            .filter(|count| *count > 0 && is_unplaced)
+        {
+            self.adopt(id, count);
+        }
+    }
+
+    /// Lets the store remember by how many partitions a topic's keys are placed.
+    pub(in crate::publish) fn remember_record(
+        &mut self,
+        topic: &TopicName,
+        topic_id: TopicId,
+        partitions: usize,
+    ) {
+        let (Some(fleet), Ok(partition_count)) = (&self.fleet, i32::try_from(partitions)) else {
+            return;
+        };
+        let (store, topic) = (fleet.store(), topic.clone());
+        let place = Place {
+            topic,
+            partition: None,
+        };
+        self.work.push(Box::pin(async move {
+            // Others write the same, and what fails costs only those who start while Kafka is gone.
+            if let Ok(lane) = store.lane(&place).await
+                && (
+                    lane.diversion.record.partition_count,
+                    lane.diversion.record.topic_id,
+                ) != (partition_count, topic_id)
+            {
+                let diversion = Diversion {
+                    topic_id,
+                    partition_count,
+                    ..lane.diversion.record
+                };
+                let put = store
+                    .put_diversion(&place, lane.diversion.version, None, diversion)
+                    .await;
+                tracing::debug!(topic = %place.topic, ?put, "the topic's partitions are remembered");
+            }
+            Done::Nothing
+        }));
+    }
+
+    /// Takes up the topics of which something is parked, whoever parked it: somebody has to send it on.
+    pub(in crate::publish) fn follow_diverted(&mut self) {
+        let Some(fleet) = &self.fleet else { return };
+        let topics = fleet.diverted().map(|(place, _)| &place.topic);
+        let new: BTreeSet<TopicName> = topics
+            .filter(|topic| !self.topic_ids.contains_key(*topic))
+            .cloned()
+            .collect();
+        for topic in new {
+            self.topic_line(&topic);
+        }
+    }
+
+    /// Places the events of topics that Kafka does not tell of by the partitions that other processes placed by.
+    pub(in crate::publish) fn place_by_records(&mut self) {
+        let Some(fleet) = &self.fleet else { return };
+        let known: Vec<(u32, usize)> = self
+            .unplaced_topics()
+            .filter_map(|(id, topic)| {
+                let counts = fleet.diverted().filter(|(place, _)| place.topic == *topic);
+                let count = counts.map(|(_, count)| count).max()?;
+                Some((id, usize::try_from(count).ok()?))
+            })
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        for (id, count) in known {
+            self.adopt(id, count);
+        }
+    }
+}
