@@ -60,11 +60,23 @@ pub(crate) fn print_line(document: &impl Serialize) -> Result<()> {
 
 /// Writes to stdout. A reader that went away (`| head`) ends the program quietly, as other tools do.
 pub(crate) fn write_stdout(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match try_stdout(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.context("the result cannot be written to stdout"),
     }
+}
+
+/// Prints a receipt. One that nobody reads is an error: its reader was to know what became of the event.
+pub(crate) fn print_receipt(receipt: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(receipt).context("a receipt cannot be written as JSON")?;
+    try_stdout(&(text + "\n")).context(
+        "receipts cannot be written to stdout; events without one may be published: publish them again with the same ids",
+    )
+}
+
+fn try_stdout(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
 /// Writes a line to stderr.

@@ -54,6 +54,8 @@ pub enum AlarmKind {
     TimestampRefused,
     /// Parked rows cannot be read back.
     DamagedRows,
+    /// The disk of the standby store is full, so that what was parked before its partition was known stays there.
+    StandbyFull,
     /// The standby store that several processes share does not answer.
     StandbyUnreachable,
     /// A dead letter is refused by its own topic. It is kept aside, and tried again.
@@ -64,12 +66,13 @@ pub enum AlarmKind {
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TopicMissing,
         Self::AuthenticationRefused,
         Self::PermissionRefused,
         Self::TimestampRefused,
         Self::DamagedRows,
+        Self::StandbyFull,
         Self::StandbyUnreachable,
         Self::LetterRefused,
         Self::Refused,
@@ -84,6 +87,7 @@ impl AlarmKind {
             Self::PermissionRefused => "permission-refused",
             Self::TimestampRefused => "timestamp-refused",
             Self::DamagedRows => "damaged-rows",
+            Self::StandbyFull => "standby-full",
             Self::StandbyUnreachable => "standby-unreachable",
             Self::LetterRefused => "letter-refused",
             Self::Refused => "refused",

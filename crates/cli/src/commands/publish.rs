@@ -1,6 +1,6 @@
 //! `evenkeel publish`: events from standard input, one receipt a line.
 
-use std::io::{BufRead as _, Read as _};
+use std::io::{BufRead, Read as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::broker;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{print_line, say};
+use crate::output::{print_receipt, say};
 use crate::sdk;
 
 /// Longest line of standard input, bytes.
@@ -83,7 +83,8 @@ struct Line {
 struct Numbered {
     /// Its number, from 1, so that one that is no event can be found.
     number: u64,
-    text: Vec<u8>,
+    /// `None` for a line that is too long.
+    text: Option<Vec<u8>>,
 }
 
 /// A line of standard output: true and durable when it is printed.
@@ -193,7 +194,7 @@ async fn publish_all(
                     Ok((id, begun)) => pending.push(receipt(id, begun)),
                     Err((id, error)) => {
                         tally.refused += 1;
-                        print_line(&Answer::refused(id, format!("{error:#}"), None))?;
+                        print_receipt(&Answer::refused(id, format!("{error:#}"), None))?;
                     }
                 },
             },
@@ -220,7 +221,11 @@ async fn begin(
     from: &Numbered,
 ) -> Result<(EventId, Result<Pending, PublishError>), (Option<String>, anyhow::Error)> {
     let number = from.number;
-    let line = parsed(&from.text).map_err(|error| {
+    let text = from.text.as_deref().ok_or_else(|| {
+        let error = anyhow!("line {number} of standard input is longer than {LINE_BYTES_MAX} bytes");
+        (None, error)
+    })?;
+    let line = parsed(text).map_err(|error| {
         let what = r#"{"key": "...", "value": {...}}"#;
         (
             None,
@@ -288,7 +293,7 @@ fn answer(tally: &mut Tally, id: Option<EventId>, receipt: Result<Receipt, Publi
             Answer::refused(id, error.to_string(), Some(error.may_have_landed()))
         }
     };
-    print_line(&line)
+    print_receipt(&line)
 }
 
 impl Answer {
@@ -350,15 +355,17 @@ fn read_lines() -> mpsc::Receiver<Result<Numbered>> {
             let mut line = Vec::new();
             let outcome = match (&mut input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
                 Ok(0) => return,
-                Ok(bytes) if bytes as u64 == LINE_BYTES_MAX => Err(anyhow!(
-                    "line {number} of standard input is longer than {LINE_BYTES_MAX} bytes"
-                )),
-                Ok(_) if line.trim_ascii().is_empty() => continue,
-                Ok(_) => Ok(Numbered { number, text: line }),
-                Err(error) => {
-                    Err(anyhow!(error).context(format!("line {number} of standard input cannot be read")))
+                Ok(bytes) if bytes as u64 == LINE_BYTES_MAX && line.last() != Some(&b'\n') => {
+                    skip_line(&mut input).map(|()| Numbered { number, text: None })
                 }
+                Ok(_) if line.trim_ascii().is_empty() => continue,
+                Ok(_) => Ok(Numbered {
+                    number,
+                    text: Some(line),
+                }),
+                Err(error) => Err(error),
             };
+            let outcome = outcome.with_context(|| format!("line {number} of standard input cannot be read"));
             let ended = outcome.is_err();
             // The receiver is gone only when the command has ended.
             if sender.blocking_send(outcome).is_err() || ended {
@@ -367,6 +374,22 @@ fn read_lines() -> mpsc::Receiver<Result<Numbered>> {
         }
     });
     receiver
+}
+
+/// Passes over the rest of a line.
+fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let piece = input.fill_buf()?;
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let (bytes, is_over) = (
+            end.map_or(piece.len(), |end| end + 1),
+            end.is_some() || piece.is_empty(),
+        );
+        input.consume(bytes);
+        if is_over {
+            return Ok(());
+        }
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String)> {

@@ -36,6 +36,8 @@ pub(crate) fn load(
         if let Some(keys) = name.strip_prefix(ENVIRONMENT).filter(|keys| keys.contains("__")) {
             let keys: Vec<String> = keys.split("__").map(str::to_lowercase).collect();
             set(&mut merged, &keys, &value).with_context(|| format!("the environment variable {name}"))?;
+        } else if let Some(meant) = meant(&merged, &name) {
+            bail!("the environment variable {name} names no setting; did you mean {meant}?");
         }
     }
     let settings: Settings = Value::Table(merged)
@@ -43,6 +45,16 @@ pub(crate) fn load(
         .context("a setting has a value that cannot be used")?;
     check(&settings)?;
     Ok(settings)
+}
+
+/// The variable that is meant by one with too few underscores between a section and its key.
+fn meant(settings: &Table, name: &str) -> Option<String> {
+    let (section, key) = name.strip_prefix(ENVIRONMENT)?.split_once('_')?;
+    let known = settings.get(&section.to_lowercase())?.as_table()?;
+    let key = key.trim_start_matches('_');
+    known
+        .contains_key(&key.to_lowercase())
+        .then(|| format!("{ENVIRONMENT}{section}__{key}"))
 }
 
 fn overlay(base: &mut Table, given: Table, path: &str) -> Result<()> {
@@ -225,6 +237,14 @@ mod tests {
         check(
             with(&[("EVENKEEL_KAFKA__BROKRES", "x")]),
             "did you mean \"brokers\"",
+        );
+        check(
+            with(&[("EVENKEEL_KAFKA_BROKERS", "x")]),
+            "did you mean EVENKEEL_KAFKA__BROKERS",
+        );
+        assert!(
+            with(&[("EVENKEEL_KAFKA_VERSION", "x")]).is_ok(),
+            "it is nobody's setting"
         );
         check(
             load(Some(Path::new("/nowhere/x.toml")), std::iter::empty()),

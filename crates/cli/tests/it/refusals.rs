@@ -41,6 +41,25 @@ fn a_stderr_that_nobody_reads_ends_no_command() {
 }
 
 #[test]
+fn receipts_that_nobody_reads_are_an_error() {
+    let platform = Platform::start();
+    let (nobody, stdout) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut publish = platform.command(&["publish", "orders"]);
+    publish.stdin(std::process::Stdio::piped()).stdout(stdout);
+    publish.stderr(std::process::Stdio::piped());
+    let mut child = publish.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"nonsense\n").unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("publish them again with the same ids"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_drain_of_what_is_not_there_or_cannot_be_read_fails() {
     let directory = tempfile::tempdir().unwrap();
     let drain = |arguments: &[&str]| {
@@ -139,6 +158,18 @@ fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
         (causes.len(), &ended.lines()[0]["outcome"]),
         (3, &"refused".into())
     );
+    // One that is too long is passed over, and those behind it are looked at.
+    let mut long = vec![b'x'; (64 << 20) + 10];
+    long.extend_from_slice(b"\nnonsense\n");
+    let ended = platform.run_with(&["publish", "orders"], long).with(1);
+    let mut causes: Vec<String> = ended
+        .lines()
+        .iter()
+        .map(|line| line["cause"].to_string())
+        .collect();
+    causes.sort();
+    assert!(causes[0].contains("longer than"), "{causes:?}");
+    assert!(causes[1].contains("line 2"), "{causes:?}");
     // Bytes that are no text end no stream: the lines behind them are looked at too.
     let ended = platform
         .run_with(&["publish", "orders"], b"\xff\xfe\n[]\n")

@@ -62,7 +62,8 @@ fn what_one_process_parked_is_sent_on_by_another() {
     }
     assert_eq!(parked(&platform), 6);
     let status = platform.run(&["status", "-o", "json"]).with(100).json();
-    assert_eq!(status["standby"][0]["events"], json!(6), "{status}");
+    let shown = status["standby"].as_array().unwrap();
+    assert!(shown.iter().any(|standby| standby["events"] == 6), "{status}");
     // The platform drains what is in the store of its own settings.
     platform.start_again();
     until(|| parked(&platform) == 0);

@@ -133,10 +133,20 @@ fn hold_while_it_runs(platform: &Platform) {
     std::thread::sleep(std::time::Duration::from_millis(2_500));
 }
 
+fn a_hold_of_nothing_is_seen(platform: &Platform) {
+    let listed = list(platform);
+    assert_eq!(
+        (&listed[0]["held"], &listed[0]["events"]),
+        (&json!(true), &json!(0)),
+        "{listed}"
+    );
+}
+
 #[test]
 fn an_export_goes_on_behind_its_cursor_and_can_be_published() {
     let mut platform = platform();
     platform.run(&["standby", "hold"]).with(0);
+    a_hold_of_nothing_is_seen(&platform);
     platform.stop();
     let events = [
         r#"{"id": "1", "key": "a", "value": {"n": 1}, "source": "/till", "subject": "s", "time": "2010-12-01T08:26:00.000Z"}"#,

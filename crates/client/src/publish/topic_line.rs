@@ -454,6 +454,12 @@ impl Engine {
                 match failure {
                     Failure::Damaged(message) => self.raise(AlarmKind::DamagedRows, name, None, message),
                     Failure::TakenOver => {}
+                    Failure::Store(
+                        error @ (evenkeel_store::Error::Full { .. } | evenkeel_store::Error::DiskFull { .. }),
+                    ) => {
+                        let message = format!("parked events cannot be given to their partitions: {error}");
+                        self.raise(AlarmKind::StandbyFull, name, None, message);
+                    }
                     Failure::Store(error) => {
                         tracing::error!(topic = %name, %error, "parked events cannot be given to their partitions");
                     }
@@ -461,7 +467,7 @@ impl Engine {
                 return self.begin_place(id, from);
             }
         };
-        self.clear(&name, None, &[AlarmKind::DamagedRows]);
+        self.clear(&name, None, &[AlarmKind::DamagedRows, AlarmKind::StandbyFull]);
         for (partition, Span { head, tail }) in grown {
             let line = self.line(&TopicPartition::new(name.clone(), partition));
             self.inbox.push_back((line, LineInput::Grown { head, tail }));

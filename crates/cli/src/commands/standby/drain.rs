@@ -82,7 +82,10 @@ impl Meter {
 
 pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -> Result<Outcome> {
     let name = options.chosen.application.clone();
-    let is_shared = name.is_none() && !settings.standby.url.reveal().is_empty();
+    let is_own = name
+        .as_ref()
+        .is_none_or(|name| *name == settings.publish.application);
+    let is_shared = is_own && !settings.standby.url.reveal().is_empty();
     if name.is_none() && !is_shared && applications(settings)?.is_empty() {
         say!(
             "nothing is parked: no application has a standby store in {}",

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use evenkeel_event::clock::{Clock as _, SystemClock, Timestamp};
-use evenkeel_store::{Alarm, PlaceStats};
+use evenkeel_store::{Alarm, Hold, PlaceStats};
 use evenkeel_worker::applications::{Application, Looked};
 use serde::Serialize;
 
@@ -112,6 +112,28 @@ impl Row {
         }
     }
 
+    /// A row for a hold of something of which nothing is parked yet.
+    fn of_hold(application: &Application, looked: &Looked, hold: &Hold) -> Self {
+        let all = || "(all)".to_owned();
+        let partition = hold.scope.partition;
+        Self {
+            application: application.name.clone(),
+            in_use: looked.in_use,
+            topic: hold.scope.topic.as_ref().map_or_else(all, ToString::to_string),
+            partition,
+            aside: false,
+            held: true,
+            hold_reason: Some(hold.reason.clone()),
+            events: 0,
+            bytes: 0,
+            positions: (0, 0),
+            oldest: None,
+            oldest_age_seconds: None,
+            alarms: Vec::new(),
+            shown_partition: partition.map_or_else(all, |partition| partition.to_string()),
+        }
+    }
+
     /// A row for an alarm about something of which nothing is parked.
     fn of_alarm(application: &Application, looked: &Looked, alarm: &Alarm) -> Self {
         Self {
@@ -175,6 +197,9 @@ pub(super) async fn list(format: Format, settings: &Settings) -> Result<Outcome>
         let alone = |alarm: &&Alarm| !looked.places.iter().any(|held| is_about(alarm, held));
         let alone = looked.alarms.all().iter().filter(alone);
         rows.extend(alone.map(|alarm| Row::of_alarm(&application, &looked, alarm)));
+        let empty = |hold: &&Hold| !looked.places.iter().any(|held| hold.scope.covers(&held.place));
+        let empty = looked.holds.all().iter().filter(empty);
+        rows.extend(empty.map(|hold| Row::of_hold(&application, &looked, hold)));
         tell(&application, &looked);
     }
     print_list(format, &rows)?;
