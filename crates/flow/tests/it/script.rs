@@ -165,14 +165,7 @@ fn input(words: &[&str]) -> Input<Ids> {
         },
         "stored" => Input::Appended {
             append: at(1),
-            result: match words[2] {
-                "full" => StoreResult::Refused,
-                "passed" => StoreResult::Passed,
-                "unknown" => StoreResult::Unknown,
-                position => StoreResult::Durable {
-                    position: number(position),
-                },
-            },
+            result: stored_at(words[2]),
         },
         "stamped" => Input::StampsStored { write: at(1) },
         "removed" => Input::Removed { below: at(1) },
@@ -199,18 +192,33 @@ fn input(words: &[&str]) -> Input<Ids> {
             letter: at(1),
             durable: words.get(2) != Some(&"not"),
         },
-        "way" => Input::Way(match words[1] {
-            "direct" => Way::Direct,
-            "park" => Way::Park,
-            "hold" => Way::Hold,
-            "refuse" => Way::Refuse,
-            other => panic!("{other} is no way"),
-        }),
+        "way" => Input::Way(way(words[1])),
         "undiverted" => Input::NotDiverted,
         "hold" => Input::Hold { held: true },
         "release" => Input::Hold { held: false },
         "close" => Input::Close,
         other => panic!("{other} is no input"),
+    }
+}
+
+fn way(word: &str) -> Way {
+    match word {
+        "direct" => Way::Direct,
+        "park" => Way::Park,
+        "hold" => Way::Hold,
+        "refuse" => Way::Refuse,
+        other => panic!("{other} is no way"),
+    }
+}
+
+fn stored_at(word: &str) -> StoreResult {
+    match word {
+        "full" => StoreResult::Refused,
+        "passed" => StoreResult::Passed,
+        "unknown" => StoreResult::Unknown,
+        position => StoreResult::Durable {
+            position: number(position),
+        },
     }
 }
 
