@@ -19,6 +19,7 @@ use evenkeel::publish::Pending;
 use evenkeel::{Config, Event, EventId, EventType, NewTopics, PublishError, Publisher, Receipt};
 use evenkeel::{Registry, TopicName};
 use evenkeel_event::clock::Clock;
+use evenkeel_store::Stats;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
@@ -110,7 +111,7 @@ async fn publish(call: &Call, publisher: &Publisher, clock: &OffClock) -> Result
     let topic = TopicName::new(&call.topic)?;
     let mut lines = read_lines();
     let mut pending = FuturesUnordered::new();
-    let mut tick = tokio::time::interval(TELL_EVERY);
+    let mut looks = look(publisher.clone());
     let mut open = true;
     let mut told = String::new();
     while open || !pending.is_empty() {
@@ -123,8 +124,8 @@ async fn publish(call: &Call, publisher: &Publisher, clock: &OffClock) -> Result
                 }
                 tell(&mut told)?;
             }
-            _ = tick.tick() => {
-                match publisher.parked().await {
+            Some(looked) = looks.recv() => {
+                match looked {
                     Ok(parked) => told.push_str(&format!("# {} {}\n", parked.events, parked.bytes)),
                     // A store that does not answer now is what may be tried.
                     Err(_) if call.standby.is_some() => {}
@@ -145,6 +146,21 @@ async fn publish(call: &Call, publisher: &Publisher, clock: &OffClock) -> Result
         }
     }
     tell(&mut told)
+}
+
+/// Looks what is parked, again and again, beside everything else: a store that stands still holds up no event.
+fn look(publisher: Publisher) -> mpsc::Receiver<Result<Stats, evenkeel_store::Error>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            // The receiver is gone only when the process ends.
+            if sender.send(publisher.parked().await).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Reads standard input on a thread of its own.

@@ -22,7 +22,7 @@ fn processes_that_share_keys_lose_double_and_reorder_nothing() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
-    for (scenario, kills) in [("outage", 0), ("kill-publisher", 1)] {
+    for (scenario, kills) in [("outage", 0), ("flap", 0), ("kill-publisher", 1)] {
         let ended = run(verify(directory.path(), &server, scenario), "").with(0);
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap();

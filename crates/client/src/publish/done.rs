@@ -97,6 +97,8 @@ pub(super) enum Done {
     },
     /// By how many partitions processes that share the store place a topic's keys; 0 when it is not known.
     TopicRecord { topic: u32, partitions: i32 },
+    /// The store was to remember that, and does or could not be asked.
+    TopicRemembered { topic: TopicName, is_there: bool },
     /// Something whose end nobody waits for.
     Nothing,
     /// Records from a position on were placed, or not.

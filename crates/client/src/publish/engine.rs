@@ -190,6 +190,7 @@ impl Engine {
             if self.has_ended() {
                 self.close_book();
                 self.leave_fleet().await;
+                self.tell_closed();
                 return;
             }
             self.wait().await;
@@ -293,12 +294,16 @@ impl Engine {
         if !is_over && !is_done() {
             return false;
         }
+        true
+    }
+
+    /// Tells who closed the publisher whether all was finished.
+    fn tell_closed(&mut self) {
         let all = self.tickets.is_empty();
         if let Some(finished) = self.ending.as_mut().and_then(|ending| ending.finished.take()) {
             // Whoever closed may have stopped waiting.
             finished.send(all).ok();
         }
-        true
     }
 
     /// True when it is known of all that the store holds whether it can be sent now: the cluster answers for each topic,
@@ -346,6 +351,7 @@ impl Engine {
                 stats,
             } => self.drain_opened(place, term, span, stats),
             Done::TopicRecord { topic, partitions } => self.topic_remembered(topic, partitions),
+            Done::TopicRemembered { topic, is_there } => self.topic_is_remembered(&topic, is_there),
             Done::Nothing => {}
             Done::Holds(holds) => self.holds_seen(holds),
             Done::Turn => self.turn_has_come(),

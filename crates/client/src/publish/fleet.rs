@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_broker::Leader;
-use evenkeel_event::TopicPartition;
-use evenkeel_flow::diversion::{Input, Left, Member, Order, Placed, Process, Settings, Way};
+use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_flow::diversion::{Input, Left, Member, Mode, Order, Placed, Process, Settings, Way};
 use evenkeel_flow::session::{self, Partition};
 use evenkeel_store::{AlarmKind, Place, SharedStandby};
 use rustix::time::{ClockId, clock_gettime};
@@ -37,10 +37,13 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct Fleet {
     store: Arc<dyn SharedStandby>,
     member: Member<Place>,
+    mode: Mode,
     /// Longest wait for an answer that the lease depends on.
     answer_within: Duration,
     wake: Option<Duration>,
     drains: HashMap<Place, u32>,
+    /// By what topics' keys are placed, as the store does not know yet.
+    unremembered: HashMap<TopicName, Placed>,
 }
 
 /// What a line does for its partition.
@@ -81,9 +84,11 @@ impl Fleet {
         Self {
             store: config.store.clone(),
             member: Member::new(Process(process), settings),
+            mode: config.mode,
             answer_within: config.lease / 2,
             wake: None,
             drains: HashMap::new(),
+            unremembered: HashMap::new(),
         }
     }
 
@@ -221,7 +226,7 @@ impl Engine {
         if self.fleet.as_mut().is_some_and(is_meant) {
             self.tell_fleet(Input::Timer);
         }
-        self.give_up_untold();
+        self.tell_late();
     }
 
     /// Takes in what the store answered.
@@ -295,6 +300,9 @@ impl Engine {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
+        if matches!(line.role, Role::Alone) {
+            return;
+        }
         let place = line.intake.front.place.clone();
         match &mut line.role {
             Role::Alone => {}
@@ -353,9 +361,14 @@ impl Engine {
         i32::try_from(if used > 0 { used } else { known }).unwrap_or(0)
     }
 
-    /// Takes the lease away, so that nobody waits for it.
+    /// Tells the store what it is to remember, and takes the lease away, so that nobody waits for it.
     pub(super) async fn leave_fleet(&mut self) {
         let Some(fleet) = &self.fleet else { return };
+        for (topic, placed) in &fleet.unremembered {
+            let remembered = topics::remember(&*fleet.store, topic, *placed);
+            let remembered = tokio::time::timeout(LEAVE_WITHIN, remembered).await;
+            tracing::debug!(%topic, ?remembered, "the topic's partitions");
+        }
         let Order::Revoke { process, renewal } = fleet.member.leave() else {
             return;
         };

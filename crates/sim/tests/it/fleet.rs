@@ -136,12 +136,18 @@ fn without_a_lease_only_the_order_across_processes_is_given_up() {
         ..two_publishers()
     };
     check("available", &bounds);
-    let looked_at = Bounds {
+    // One that was only paused asks the store before it goes on.
+    let paused = Bounds {
         counts_unguarded: true,
-        states_max: states_max().max(300_000),
-        ..bounds
+        ..bounds.clone()
     };
-    let report = told("available, the order looked at", &looked_at);
+    check("available, paused, the order looked at", &paused);
+    let looked_at = Bounds {
+        losses: 1,
+        states_max: states_max().max(600_000),
+        ..paused
+    };
+    let report = told("available, the store silent, the order looked at", &looked_at);
     let broken = report.violation.map(|(violation, _)| violation.invariant);
     assert_eq!(broken, Some("in-order"));
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evenkeel_event::{TopicId, TopicName};
-use evenkeel_flow::diversion::Diversion;
+use evenkeel_flow::diversion::{Diversion, Placed};
 use evenkeel_flow::session;
-use evenkeel_store::Place;
+use evenkeel_store::{Lane, Place, SharedStandby};
 
 use super::Fleet;
 use crate::publish::done::Done;
@@ -76,34 +76,25 @@ impl Engine {
         topic_id: TopicId,
         partitions: usize,
     ) {
-        let (Some(fleet), Ok(partition_count)) = (&self.fleet, i32::try_from(partitions)) else {
+        let (Some(fleet), Ok(partition_count)) = (&mut self.fleet, i32::try_from(partitions)) else {
             return;
         };
-        let (store, topic) = (fleet.store(), topic.clone());
-        let place = Place {
-            topic,
-            partition: None,
+        let placed = Placed {
+            topic_id,
+            partition_count,
         };
+        fleet.unremembered.insert(topic.clone(), placed);
+        let (store, topic) = (fleet.store(), topic.clone());
         self.work.push(Box::pin(async move {
-            // Others write the same, and what fails costs only those who start while Kafka is gone.
-            if let Ok(lane) = store.lane(&place).await
-                && (
-                    lane.diversion.record.partition_count,
-                    lane.diversion.record.topic_id,
-                ) != (partition_count, topic_id)
-            {
-                let diversion = Diversion {
-                    topic_id,
-                    partition_count,
-                    ..lane.diversion.record
-                };
-                let put = store
-                    .put_diversion(&place, lane.diversion.version, None, diversion)
-                    .await;
-                tracing::debug!(topic = %place.topic, ?put, "the topic's partitions are remembered");
-            }
-            Done::Nothing
+            let is_there = remember(&*store, &topic, placed).await;
+            Done::TopicRemembered { topic, is_there }
         }));
+    }
+
+    pub(in crate::publish) fn topic_is_remembered(&mut self, topic: &TopicName, is_there: bool) {
+        if let Some(fleet) = self.fleet.as_mut().filter(|_| is_there) {
+            fleet.unremembered.remove(topic);
+        }
     }
 
     /// Takes up the topics of which something is parked, whoever parked it: somebody has to send it on.
@@ -135,4 +126,32 @@ impl Engine {
             self.adopt(id, count);
         }
     }
+}
+
+/// Writes by how many partitions a topic's keys are placed, where the store says something else. False: it could not be
+/// asked, which costs only those who start while Kafka is gone. Others write the same.
+pub(super) async fn remember(store: &dyn SharedStandby, topic: &TopicName, placed: Placed) -> bool {
+    let place = Place {
+        topic: topic.clone(),
+        partition: None,
+    };
+    let Ok(Lane { diversion, .. }) = store.lane(&place).await else {
+        return false;
+    };
+    let Placed {
+        topic_id,
+        partition_count,
+    } = placed;
+    if (diversion.record.topic_id, diversion.record.partition_count) == (topic_id, partition_count) {
+        return true;
+    }
+    let record = Diversion {
+        topic_id,
+        partition_count,
+        ..diversion.record
+    };
+    store
+        .put_diversion(&place, diversion.version, None, record)
+        .await
+        .is_ok()
 }

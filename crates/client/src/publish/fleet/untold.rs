@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use evenkeel_flow::session::{Claim, Reason};
+use evenkeel_flow::diversion::Mode;
+use evenkeel_flow::session::Claim;
 use evenkeel_store::Place;
 
 use super::{Role, boot_time};
@@ -10,8 +11,8 @@ use crate::publish::engine::Engine;
 use crate::publish::fate::Fate;
 use crate::publish::line::Line;
 
-/// Longest time that a durable append waits for the diversion to count for all, before its callers are told that it may be
-/// sent: longer than a lease of the usual length takes to run out.
+/// Longest time that callers wait for the diversion to count for all: longer than a lease of the usual length takes to run
+/// out.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 
 /// Somebody who waits.
@@ -78,24 +79,21 @@ impl Engine {
         }
     }
 
-    /// What cannot be told in time is told as it is: durable perhaps, and not in order for all.
-    pub(in crate::publish) fn give_up_untold(&mut self) {
+    /// In the mode that promises no order without the store, who has waited for the store for long is told that the event is
+    /// parked, as it is: only its order across processes is not promised.
+    pub(in crate::publish) fn tell_late(&mut self) {
+        if self.fleet.as_ref().is_none_or(|fleet| fleet.mode == Mode::Strict) {
+            return;
+        }
         let now = boot_time();
-        let mut over = Vec::new();
+        let mut late = Vec::new();
         for line in self.lines.values_mut() {
             if let Role::Publishes(publishes) = &mut line.role {
-                over.extend(
-                    publishes
-                        .untold
-                        .extract_if(.., |untold| now > untold.since + TOLD_WITHIN),
-                );
+                let is_late = |untold: &mut Untold| now > untold.since + TOLD_WITHIN;
+                late.extend(publishes.untold.extract_if(.., is_late));
             }
         }
-        for Untold { claim, .. } in over {
-            let fate = Fate::Failed {
-                reason: Reason::StandbyUnknown,
-                may_have_landed: true,
-            };
+        for Untold { claim, fate, .. } in late {
             self.acknowledge(claim, fate);
         }
     }
