@@ -27,6 +27,15 @@ pub(crate) async fn open(url: &str, application: &str, bytes_max: u64) -> Result
     }
 }
 
+/// Makes the tables of the store at `url` for `application`, where they are not there.
+pub(crate) async fn create(url: &str, application: &str) -> Result<()> {
+    match url.split_once(':') {
+        Some(("postgres" | "postgresql", _)) => postgres(url, application).await.map(drop),
+        Some(("dynamodb", table)) => create_table(table).await,
+        _ => bail!("standby.url names no store: set it to postgres://USER@HOST/DATABASE or dynamodb:TABLE"),
+    }
+}
+
 /// The store that the settings name; `None` where what is parked is kept on this machine.
 pub(crate) async fn of(settings: &Settings) -> Result<Option<Arc<dyn SharedStandby>>> {
     let (standby, application) = (&settings.standby, &settings.publish.application);
@@ -101,6 +110,19 @@ async fn dynamodb(table: &str, bytes_max: u64) -> Result<Arc<dyn SharedStandby>>
         .await
         .context("the shared standby store cannot be opened (standby.url says where it is)")?;
     Ok(Arc::new(ServerStandby::new(keeper, bytes_max)))
+}
+
+#[cfg(feature = "aws")]
+async fn create_table(table: &str) -> Result<()> {
+    use evenkeel_store::dynamodb::{Config, DynamoKeeper};
+    DynamoKeeper::create_table(&Config::new(table))
+        .await
+        .with_context(|| format!("the table {table} cannot be made"))
+}
+
+#[cfg(not(feature = "aws"))]
+async fn create_table(table: &str) -> Result<()> {
+    dynamodb(table, 0).await.map(drop)
 }
 
 #[cfg(not(feature = "aws"))]

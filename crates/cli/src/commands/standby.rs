@@ -15,7 +15,8 @@ use evenkeel_store::{Place, Scope};
 
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::Format;
+use crate::output::{Format, say};
+use crate::shared_standby;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -32,6 +33,8 @@ pub(crate) enum Verb {
     Release(hold::Release),
     /// Send an application's parked events on, and wait until none is left or Ctrl-C.
     Drain(drain::Drain),
+    /// Make the tables of the shared store that standby.url names, where they are not there.
+    Init,
     /// Give up parked events that cannot be read back from the disk, by name, so that those behind them are sent on.
     Skip(skip::Skip),
 }
@@ -73,6 +76,14 @@ pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Resu
         Verb::Hold(options) => hold::hold(options, format, settings),
         Verb::Release(options) => hold::release(options, format, settings),
         Verb::Drain(options) => drain::drain(options, format, settings).await,
+        Verb::Init => {
+            shared_standby::create(settings.standby.url.reveal(), &settings.publish.application).await?;
+            say!(
+                "the shared standby store of {} is there",
+                settings.publish.application
+            );
+            Ok(Outcome::Fine)
+        }
         Verb::Skip(options) => skip::skip(options, format, settings).await,
     }
 }

@@ -47,7 +47,9 @@ fn what_one_process_parked_is_sent_on_by_another() {
         return;
     };
     let mut platform = platform();
+    platform.run(&["standby", "init"]).with(1);
     platform.set("EVENKEEL_STANDBY__URL", &server.url());
+    platform.run(&["standby", "init"]).with(0);
     platform.run_with(&["publish", "orders"], lines(1, 2)).with(0);
     platform.stop();
     for first in [3, 6] {
