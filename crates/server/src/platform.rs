@@ -27,6 +27,9 @@ pub struct Topics {
     pub replication: i16,
 }
 
+/// How the name of the topic of domains and decisions ends; in front of it stands the platform's prefix.
+pub const EVENKEEL: &str = "_evenkeel";
+
 impl Topics {
     /// `_schemas` and `_evenkeel` behind a prefix, which may be empty.
     ///
@@ -34,7 +37,7 @@ impl Topics {
     /// When the prefix makes no topic names.
     pub fn with_prefix(prefix: &str, replication: i16) -> Result<Self, evenkeel_event::topic::NameError> {
         let schemas = TopicName::new(&format!("{prefix}_schemas"))?;
-        let evenkeel = TopicName::new(&format!("{prefix}_evenkeel"))?;
+        let evenkeel = TopicName::new(&format!("{prefix}{EVENKEEL}"))?;
         Ok(Self {
             schemas,
             evenkeel,

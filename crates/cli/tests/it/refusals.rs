@@ -1,6 +1,6 @@
 //! Wrong inputs end in a sentence and the right exit code.
 
-use crate::platform::{Platform, command, run};
+use crate::platform::{Ended, Platform, command, run};
 
 #[test]
 fn wrong_arguments_are_usage_errors() {
@@ -123,6 +123,14 @@ fn what_is_not_there_is_named() {
     }
 }
 
+/// Why lines were refused, in the order of the words.
+fn sorted_causes(ended: &Ended) -> Vec<String> {
+    let lines = ended.lines();
+    let mut causes: Vec<String> = lines.iter().map(|line| line["cause"].to_string()).collect();
+    causes.sort();
+    causes
+}
+
 #[test]
 fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
     let platform = Platform::start();
@@ -140,12 +148,7 @@ fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
     }
     let nothing = "nonsense\n[]\n{\"value\": 1, \"type\": \"\"}\n";
     let ended = platform.run_with(&["publish", "orders"], nothing).with(1);
-    let mut causes: Vec<String> = ended
-        .lines()
-        .iter()
-        .map(|line| line["cause"].to_string())
-        .collect();
-    causes.sort();
+    let causes = sorted_causes(&ended);
     let expected = [
         "its type or its source is empty",
         "line 1 of standard input",
@@ -162,12 +165,7 @@ fn names_and_lines_that_cannot_be_used_are_refused_one_by_one() {
     let mut long = vec![b'x'; (64 << 20) + 10];
     long.extend_from_slice(b"\nnonsense\n");
     let ended = platform.run_with(&["publish", "orders"], long).with(1);
-    let mut causes: Vec<String> = ended
-        .lines()
-        .iter()
-        .map(|line| line["cause"].to_string())
-        .collect();
-    causes.sort();
+    let causes = sorted_causes(&ended);
     assert!(causes[0].contains("longer than"), "{causes:?}");
     assert!(causes[1].contains("line 2"), "{causes:?}");
     // Bytes that are no text end no stream: the lines behind them are looked at too.

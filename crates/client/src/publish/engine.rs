@@ -100,8 +100,6 @@ pub(super) struct Engine {
     /// Names this process in appends.
     pub(super) process: u128,
     pub(super) fleet: Option<Fleet>,
-    /// It has held a lease.
-    pub(super) has_been_guarded: bool,
     pub(super) lines: HashMap<u32, Line>,
     pub(super) line_ids: HashMap<TopicPartition, u32>,
     pub(super) topics: HashMap<u32, TopicLine>,
@@ -157,7 +155,6 @@ impl Engine {
             aside: Aside::new(),
             process,
             fleet: parts.fleet.map(|config| Fleet::new(&config, process)),
-            has_been_guarded: false,
             lines: HashMap::new(),
             line_ids: HashMap::new(),
             topics: HashMap::new(),
@@ -350,7 +347,7 @@ impl Engine {
                 span,
                 stats,
             } => self.drain_opened(place, term, span, stats),
-            Done::TopicRecord { topic, partitions } => self.topic_remembered(topic, partitions),
+            Done::TopicRecord { topic, partitions } => self.record_told(topic, partitions),
             Done::TopicRemembered { topic, is_there } => self.topic_is_remembered(&topic, is_there),
             Done::Nothing => {}
             Done::Holds(holds) => self.holds_seen(holds),

@@ -42,6 +42,8 @@ pub(super) struct Fleet {
     answer_within: Duration,
     wake: Option<Duration>,
     drains: HashMap<Place, u32>,
+    /// It has held a lease.
+    has_been_guarded: bool,
     /// By what topics' keys are placed, as the store does not know yet.
     unremembered: HashMap<TopicName, Placed>,
 }
@@ -68,7 +70,6 @@ pub(super) struct Publishes {
 
 #[derive(Debug)]
 pub(super) struct Drains {
-    pub(super) store: Arc<dyn SharedStandby>,
     pub(super) term: u64,
     left: Option<Left>,
 }
@@ -88,6 +89,7 @@ impl Fleet {
             answer_within: config.lease / 2,
             wake: None,
             drains: HashMap::new(),
+            has_been_guarded: false,
             unremembered: HashMap::new(),
         }
     }
@@ -102,6 +104,14 @@ impl Fleet {
 
     pub(super) fn store(&self) -> Arc<dyn SharedStandby> {
         self.store.clone()
+    }
+
+    /// The term under which a line stores stamps, and where; `None` for one that drains no shared lane.
+    pub(super) fn term_of(&self, role: &Role) -> Option<(Arc<dyn SharedStandby>, u64)> {
+        match role {
+            Role::Drains(drains) => Some((self.store(), drains.term)),
+            Role::Alone | Role::Publishes(_) => None,
+        }
     }
 
     pub(super) fn is_open(&self, place: &Place) -> bool {
@@ -231,15 +241,21 @@ impl Engine {
 
     /// Takes in what the store answered.
     pub(super) fn fleet_answered(&mut self, input: Input<Place>) {
+        let is_listing = matches!(input, Input::Listed { .. });
         self.tell_fleet(input);
-        self.follow_diverted();
-        self.place_by_records();
+        if is_listing {
+            self.follow_diverted();
+            self.place_by_records();
+        }
     }
 
     fn guarded(&mut self, is_guarded: bool) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let had_lease = fleet.has_been_guarded;
+        fleet.has_been_guarded |= is_guarded;
         match is_guarded {
             true => self.clear(&self.letters.clone(), None, &[AlarmKind::StandbyUnreachable]),
-            false if self.has_been_guarded => self.raise(
+            false if had_lease => self.raise(
                 AlarmKind::StandbyUnreachable,
                 self.letters.clone(),
                 None,
@@ -249,7 +265,6 @@ impl Engine {
             ),
             false => {}
         }
-        self.has_been_guarded |= is_guarded;
         let places: Vec<Place> = self.line_ids.keys().map(place_of).collect();
         for place in places {
             self.tell_way(&place);
@@ -300,14 +315,12 @@ impl Engine {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
-        if matches!(line.role, Role::Alone) {
-            return;
-        }
-        let place = line.intake.front.place.clone();
+        let place = || line.intake.front.place.clone();
         match &mut line.role {
             Role::Alone => {}
             Role::Publishes(_) if !line.machine.is_out() => {}
             Role::Publishes(_) => {
+                let place = place();
                 let topic_id = line.topic_id;
                 let partition_count = self.partitions_of(&place);
                 let placed = Placed {
@@ -324,7 +337,7 @@ impl Engine {
                     _ => Left::Much,
                 };
                 if drains.left.replace(left) != Some(left) {
-                    let term = drains.term;
+                    let (place, term) = (place(), drains.term);
                     self.tell_fleet(Input::Drained { place, term, left });
                 }
             }

@@ -14,7 +14,6 @@ use evenkeel_store::{AlarmKind, Error, Piece, Place, Row, SharedStandby, Standby
 use super::batch::{Batch, Gathering};
 use super::done::Done;
 use super::engine::Engine;
-use super::fleet::Role;
 use super::torn;
 use crate::failpoint::{Point, pass};
 
@@ -60,13 +59,13 @@ impl Engine {
             return;
         };
         let Some(place) = self.place_of(id) else { return };
-        let store = self
-            .lines
-            .get(&id)
-            .map(|line| Access::of(&self.store, &line.role));
-        let Some(store) = store else { return };
+        let Some(line) = self.lines.get(&id) else { return };
+        let access = Access {
+            store: self.store.clone(),
+            term: self.fleet.as_ref().and_then(|fleet| fleet.term_of(&line.role)),
+        };
         self.work.push(Box::pin(async move {
-            let input = make(store, place, step.clone()).await;
+            let input = make(access, place, step.clone()).await;
             Done::Stored {
                 line: id,
                 step,
@@ -147,15 +146,6 @@ struct Access {
 }
 
 impl Access {
-    fn of(store: &Arc<dyn Standby>, role: &Role) -> Self {
-        let term = match role {
-            Role::Drains(drains) => Some((drains.store.clone(), drains.term)),
-            Role::Alone | Role::Publishes(_) => None,
-        };
-        let store = store.clone();
-        Self { store, term }
-    }
-
     async fn store_stamps(&self, place: &Place, stamps: Vec<StampedRange>) -> Result<(), Failure> {
         let is_ours = match &self.term {
             None => self.store.store_stamps(place, stamps).await.map(|()| true)?,
@@ -166,10 +156,10 @@ impl Access {
 }
 
 /// Makes the step, however often it has to be tried; a read is tried once.
-async fn make(store: Access, place: Place, step: StoreStep) -> Result<Input<Batch>, Failure> {
+async fn make(access: Access, place: Place, step: StoreStep) -> Result<Input<Batch>, Failure> {
     let mut is_told = false;
     loop {
-        let error = match attempt(&store, &place, &step).await {
+        let error = match attempt(&access, &place, &step).await {
             Ok(input) => return Ok(input),
             Err(Failure::TakenOver) => return Err(Failure::TakenOver),
             Err(error) => error,

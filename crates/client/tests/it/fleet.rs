@@ -25,6 +25,14 @@ fn shared(stage: &Stage, name: &str, store: &Arc<dyn SharedStandby>) -> Config {
     config
 }
 
+/// A store, and two processes that share it.
+async fn pair(stage: &Stage) -> (Arc<dyn SharedStandby>, Publisher, Publisher) {
+    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
+    let one = Publisher::start(shared(stage, "one", &store)).await.unwrap();
+    let two = Publisher::start(shared(stage, "two", &store)).await.unwrap();
+    (store, one, two)
+}
+
 async fn publish(publisher: &Publisher, key: &str, number: usize) -> Receipt {
     publisher
         .publish_json(&event(key, number), &order(number))
@@ -48,9 +56,7 @@ fn is_parked(receipt: &Receipt) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_share_a_store_keep_the_order_of_a_key_through_an_outage() {
     let mut stage = Stage::new().await;
-    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
-    let one = Publisher::start(shared(&stage, "one", &store)).await.unwrap();
-    let two = Publisher::start(shared(&stage, "two", &store)).await.unwrap();
+    let (store, one, two) = pair(&stage).await;
     let both = [&one, &two];
     let before = by_turns(&both, 0..4).await;
     assert!(!before.iter().any(is_parked), "{before:?}");
@@ -88,9 +94,7 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_died_is_waited_for_and_its_drain_is_taken_over() {
     let mut stage = Stage::new().await;
-    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
-    let one = Publisher::start(shared(&stage, "one", &store)).await.unwrap();
-    let two = Publisher::start(shared(&stage, "two", &store)).await.unwrap();
+    let (store, one, two) = pair(&stage).await;
     by_turns(&[&one, &two], 0..4).await;
     let dead = Process(7);
     let lease = Lease {

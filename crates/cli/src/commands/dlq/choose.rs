@@ -32,7 +32,7 @@ pub(super) struct Chooser {
 }
 
 /// Where a schema is registered.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Use {
     subject: String,
     version: u32,

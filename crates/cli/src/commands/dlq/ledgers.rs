@@ -3,13 +3,11 @@
 use anyhow::{Context as _, Result};
 use evenkeel_broker::Cluster;
 use evenkeel_event::TopicName;
+use evenkeel_server::platform::EVENKEEL;
 use evenkeel_worker::redrive::Ledger;
 
 use crate::commands::domain;
 use crate::config::Settings;
-
-/// How the name of a ledger's topic ends; in front of it stands `kafka.internal_topic_prefix`.
-const EVENKEEL: &str = "_evenkeel";
 
 /// The ledgers that tell of some dead-letter topics.
 pub(crate) struct Ledgers {

@@ -56,11 +56,7 @@ impl Engine {
         }
         let front = self.shared.front(&place.topic, place.partition);
         let id = front.id;
-        let role = Role::Drains(Drains {
-            store: fleet.store(),
-            term,
-            left: None,
-        });
+        let role = Role::Drains(Drains { term, left: None });
         fleet.drains.insert(place.clone(), id);
         let partition = TopicPartition::new(place.topic.clone(), partition);
         self.lines

@@ -59,7 +59,7 @@ impl Engine {
         }));
     }
 
-    pub(in crate::publish) fn topic_remembered(&mut self, id: u32, partitions: i32) {
+    pub(in crate::publish) fn record_told(&mut self, id: u32, partitions: i32) {
         let is_unplaced = self.unplaced_topics().any(|(unplaced, _)| unplaced == id);
         if let Some(count) = usize::try_from(partitions)
             .ok()
