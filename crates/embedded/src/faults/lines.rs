@@ -70,6 +70,12 @@ impl Line {
         self.wait(|orders| number < orders.silent_below).await;
     }
 
+    /// Whether the connection is to be closed or to go silent.
+    pub(crate) fn has_orders(&self) -> bool {
+        let orders = self.orders.borrow();
+        self.number < orders.closed_below.max(orders.silent_below)
+    }
+
     async fn wait(&mut self, until: impl FnMut(&Orders) -> bool) {
         // Orders end with the broker, and then the connection ends by itself.
         if self.orders.wait_for(until).await.is_err() {

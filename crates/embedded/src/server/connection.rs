@@ -35,13 +35,13 @@ pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream, peer: SocketAddr,
         tracing::debug!(%peer, %error, "small answers may be held back");
     }
     let (mut reader, mut writer) = stream.into_split();
-    let mut other = line.clone();
+    let (mut other, ordered) = (line.clone(), line.clone());
     tokio::select! {
         // What was ordered goes before what came in after it.
         biased;
         () = line.closed() => return,
         () = other.silenced() => {}
-        () = work(node, &mut reader, &mut writer, peer) => return,
+        () = work(node, &mut reader, &mut writer, peer, &ordered) => return,
     }
     // Both halves are kept and nothing is done with them: to its peer the connection is there and says nothing.
     tokio::select! {
@@ -50,13 +50,19 @@ pub(crate) async fn serve(node: &Arc<Node>, stream: TcpStream, peer: SocketAddr,
     }
 }
 
-async fn work(node: &Arc<Node>, reader: &mut OwnedReadHalf, writer: &mut OwnedWriteHalf, peer: SocketAddr) {
+async fn work(
+    node: &Arc<Node>,
+    reader: &mut OwnedReadHalf,
+    writer: &mut OwnedWriteHalf,
+    peer: SocketAddr,
+    line: &Line,
+) {
     let closed = node.stopping.child_token();
     let in_flight = usize::try_from(node.config.limits.in_flight).unwrap_or(1);
     let (work, queue) = mpsc::channel(in_flight);
     let reading = async {
         let end = tokio::select! {
-            end = read(node, reader, &work) => end,
+            end = read(node, reader, &work, line) => end,
             () = closed.cancelled() => Ok(()),
         };
         closed.cancel();
@@ -81,6 +87,7 @@ async fn read(
     node: &Arc<Node>,
     reader: &mut OwnedReadHalf,
     work: &mpsc::Sender<Work>,
+    line: &Line,
 ) -> Result<(), Refused> {
     let limits = node.config.limits;
     let mut reader = BufReader::with_capacity(READ_BUFFER_BYTES, reader);
@@ -91,6 +98,10 @@ async fn read(
         };
         match frame::read(&mut reader, limits.request_bytes, &node.request_bytes).await {
             Ok(Some(frame)) => {
+                // An order that came while this task was at work is older than what was sent after it.
+                if line.has_orders() {
+                    std::future::pending::<()>().await;
+                }
                 let asked = api::check(node, frame)?;
                 asked.hold(node).await;
                 let throttle = asked.throttle();
