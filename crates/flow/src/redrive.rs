@@ -3,23 +3,26 @@
 //! ```text
 //! plan ──Claim──> first claim is ours ──Append──> lane in the standby store ──Finish──> done
 //!                  ├─ an earlier run's ──LookFor──> there: Finish; missing: Append
-//!                  └─ another's: left out              └─ from there the drain sends it, with a stored stamp
+//!                  │                                                        └─ from there the drain sends it, with a stored stamp
+//!                  └─ another's: left out, and Hold for what is behind it on its lane
 //! ```
 //!
 //! The rules it keeps (invariants **once**, **in-order**, **untouched**):
 //! - a letter is sent by the redrive whose claim of it stands first in the log of decisions; a letter that was sent
 //!   before, by whatever redrive, stays sent;
 //! - letters are appended to their lanes in the order of the plan, each alone; the drain stores a stamp before it sends;
+//!   what is behind a letter of another redrive on one lane waits for a later run, so that it does not pass that letter;
 //! - what an earlier run claimed and did not finish is looked for first: in the store, then on the log. It was sent from
 //!   the store or not at all, so nothing of it can land later unseen. What cannot be known, and what was taken over from
 //!   a store that is gone, is appended marked as a possible double;
-//! - a letter is finished when its event is in the store; the letter itself is not touched;
+//! - a letter is finished when its event is in the store; the letter itself is not touched. Where that store is gone, the
+//!   event is looked for on the log: it is sent again when it is missing, and left alone when that cannot be known;
 //! - claims run a bounded number ahead, and no more letters are appended a second than the rate says.
 //!
 //! A redrive that was interrupted is made again, with the same plan or another one, and told the claims and endings that
 //! the log of decisions holds; it goes on where it was.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::session::StoreResult;
@@ -34,16 +37,29 @@ const STORE_BACK_OFF: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Redrive<Key> {
     plan: VecDeque<Planned<Key>>,
+    /// Lanes of letters that were at the front of the plan and are left to another redrive.
+    held: HashSet<u64>,
     interval: Duration,
     next_at: Duration,
     wake: Option<Duration>,
 }
 
+/// A letter as a plan names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter<Key> {
+    /// The letter.
+    pub key: Key,
+    /// The number of its event's lane in this plan; absent when no order is promised for it.
+    pub lane: Option<u64>,
+}
+
 #[derive(Debug)]
 struct Planned<Key> {
     key: Key,
+    lane: Option<u64>,
     state: State,
     possible_double: bool,
+    was_done: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +72,8 @@ enum State {
     Stored,
     Finishing,
     Over,
+    /// Another redrive's, or behind one that is.
+    Left,
 }
 
 /// What happened.
@@ -100,6 +118,9 @@ pub enum Claim {
     OursBefore,
     /// This run's, taken over from a redrive whose store is out of reach: that one may have sent the event.
     TakenOver,
+    /// This run's, taken over from a redrive that finished the letter through a store which is gone: the event is on the
+    /// log, or was lost with that store.
+    DoneElsewhere,
     /// Another redrive's.
     Anothers,
 }
@@ -136,6 +157,11 @@ pub enum Order<Key> {
         /// To be marked: the event may have been sent before.
         possible_double: bool,
     },
+    /// Leave the letter to a later run: one before it on its lane is another redrive's. Told once.
+    Hold {
+        /// The letter.
+        key: Key,
+    },
     /// Write the letter's ending to the log of decisions.
     Finish {
         /// The letter.
@@ -148,14 +174,17 @@ pub enum Order<Key> {
 impl<Key: Clone + PartialEq> Redrive<Key> {
     /// A redrive of `plan`, in its order, of at most `rate_per_second` letters a second (0: no limit).
     #[must_use]
-    pub fn new(plan: Vec<Key>, rate_per_second: u32) -> Self {
-        let planned = |key| Planned {
-            key,
+    pub fn new(plan: Vec<Letter<Key>>, rate_per_second: u32) -> Self {
+        let planned = |letter: Letter<Key>| Planned {
+            key: letter.key,
+            lane: letter.lane,
             state: State::Planned,
             possible_double: false,
+            was_done: false,
         };
         Self {
             plan: plan.into_iter().map(planned).collect(),
+            held: HashSet::new(),
             interval: Duration::from_secs(1)
                 .checked_div(rate_per_second)
                 .unwrap_or_default(),
@@ -194,11 +223,12 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
         let Some(letter) = self.letter(key).filter(|letter| letter.state < State::Looking) else {
             return;
         };
-        letter.possible_double = claim == Claim::TakenOver;
+        letter.possible_double = matches!(claim, Claim::TakenOver | Claim::DoneElsewhere);
+        letter.was_done = claim == Claim::DoneElsewhere;
         letter.state = match claim {
             Claim::Ours => State::Claimed,
-            Claim::OursBefore | Claim::TakenOver => State::Looking,
-            Claim::Anothers => State::Over,
+            Claim::OursBefore | Claim::TakenOver | Claim::DoneElsewhere => State::Looking,
+            Claim::Anothers => State::Left,
         };
         if letter.state == State::Looking {
             let key = letter.key.clone();
@@ -213,6 +243,7 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
         letter.possible_double |= seen == Seen::Unknowable;
         letter.state = match seen {
             Seen::There => State::Stored,
+            Seen::Unknowable if letter.was_done => State::Stored,
             Seen::Missing | Seen::Unknowable => State::Claimed,
         };
     }
@@ -233,8 +264,17 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
     fn go_on(&mut self, now: Duration, orders: &mut Vec<Order<Key>>) {
         let mut is_front = true;
         let claims_more = self.has_few_claimed();
+        let mut held = HashSet::new();
         for letter in self.plan.iter_mut().take(CLAIMED_AHEAD_MAX) {
+            let is_held = |lane: u64| held.contains(&lane) || self.held.contains(&lane);
+            let is_open = matches!(letter.state, State::Planned | State::Claimed);
+            if is_open && letter.lane.is_some_and(is_held) {
+                letter.state = State::Left;
+                let key = letter.key.clone();
+                orders.push(Order::Hold { key });
+            }
             match letter.state {
+                State::Left => held.extend(letter.lane),
                 State::Planned if claims_more => {
                     letter.state = State::Claiming;
                     orders.push(Order::Claim {
@@ -276,12 +316,10 @@ impl<Key: Clone + PartialEq> Redrive<Key> {
                 });
             }
         }
-        while self
-            .plan
-            .front()
-            .is_some_and(|letter| letter.state == State::Over)
-        {
-            self.plan.pop_front();
+        while let Some(letter) = self.plan.pop_front_if(|letter| letter.state >= State::Over) {
+            if letter.state == State::Left {
+                self.held.extend(letter.lane);
+            }
         }
     }
 }
@@ -308,9 +346,17 @@ mod tests {
         Input::Looked { key, seen }
     }
 
+    fn plan(letters: &[(&'static str, u64)]) -> Vec<Letter<&'static str>> {
+        let letter = |(key, lane): &(&'static str, u64)| Letter {
+            key: *key,
+            lane: Some(*lane),
+        };
+        letters.iter().map(letter).collect()
+    }
+
     /// Tells a redrive of `a`, `b` and `c` the inputs, each at its millisecond, and gives the last orders.
     fn after(rate_per_second: u32, inputs: Vec<(u64, Input<&'static str>)>) -> Vec<Order<&'static str>> {
-        let mut redrive = Redrive::new(vec!["a", "b", "c"], rate_per_second);
+        let mut redrive = Redrive::new(plan(&[("a", 0), ("b", 1), ("c", 0)]), rate_per_second);
         let mut orders = Vec::new();
         redrive.handle(Duration::ZERO, Input::Timer, &mut orders);
         for (millis, input) in inputs {
@@ -334,7 +380,11 @@ mod tests {
         assert_eq!(after(0, vec![(0, ours("b"))]), []);
         assert_eq!(after(0, vec![(0, ours("b")), (0, ours("a"))]), [append("a")]);
         let mut orders = Vec::new();
-        Redrive::new(vec!["a", "b", "c"], 0).handle(Duration::ZERO, Input::Timer, &mut orders);
+        Redrive::new(plan(&[("a", 0), ("b", 1), ("c", 0)]), 0).handle(
+            Duration::ZERO,
+            Input::Timer,
+            &mut orders,
+        );
         assert_eq!(orders, claims);
     }
 
@@ -348,6 +398,43 @@ mod tests {
     fn a_letter_that_another_redrive_claimed_is_left_out() {
         let inputs = vec![(0, ours("b")), (0, claimed("a", Claim::Anothers))];
         assert_eq!(after(0, inputs), [append("b")]);
+    }
+
+    #[test]
+    fn what_is_behind_a_letter_of_another_redrive_waits_for_a_later_run() {
+        let hold = Order::Hold { key: "c" };
+        let passes = vec![(0, ours("c")), (0, ours("b")), (0, claimed("a", Claim::Anothers))];
+        assert_eq!(after(0, passes.clone()), [append("b"), hold.clone()]);
+        let stored = [passes, vec![(0, stored("b", DURABLE))]].concat();
+        assert_eq!(after(0, stored), [Order::Finish { key: "b" }], "it is told once");
+        // What the other did last does not hold up what was before it.
+        let last = vec![(0, claimed("c", Claim::Anothers)), (0, ours("a"))];
+        assert_eq!(after(0, last), [append("a")]);
+        // Also when the letter of the other has left the front of the plan meanwhile, or was sent before already.
+        let left = vec![(0, claimed("a", Claim::Anothers)), (0, ours("b")), (0, ours("c"))];
+        assert_eq!(after(0, left), [hold]);
+        let sent = vec![
+            (0, claimed("a", Claim::Anothers)),
+            (0, claimed("c", Claim::OursBefore)),
+            (0, looked("c", Seen::There)),
+        ];
+        assert_eq!(after(0, sent), [Order::Finish { key: "c" }]);
+    }
+
+    #[test]
+    fn what_was_lost_with_the_store_of_another_is_sent_again_and_nothing_that_may_be_there() {
+        let before = claimed("a", Claim::DoneElsewhere);
+        assert_eq!(after(0, vec![(0, before.clone())]), [Order::LookFor { key: "a" }]);
+        for seen in [Seen::There, Seen::Unknowable] {
+            let inputs = vec![(0, before.clone()), (0, looked("a", seen))];
+            assert_eq!(after(0, inputs), [Order::Finish { key: "a" }], "{seen:?}");
+        }
+        let missing = vec![(0, before), (0, looked("a", Seen::Missing))];
+        let marked = Order::Append {
+            key: "a",
+            possible_double: true,
+        };
+        assert_eq!(after(0, missing), [marked]);
     }
 
     #[test]
@@ -395,7 +482,7 @@ mod tests {
 
     #[test]
     fn it_is_done_when_all_are_over() {
-        let mut redrive = Redrive::new(vec!["a"], 0);
+        let mut redrive = Redrive::new(plan(&[("a", 0)]), 0);
         let mut orders = Vec::new();
         for input in [ours("a"), stored("a", DURABLE)] {
             redrive.handle(Duration::ZERO, input, &mut orders);

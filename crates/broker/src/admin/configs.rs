@@ -160,6 +160,18 @@ impl Cluster {
             .and_then(|setting| setting.value?.parse().ok())
             .unwrap_or(DEFAULT))
     }
+
+    /// True when records of a topic go once there are younger ones of their keys (`cleanup.policy`): what is not there
+    /// may have been.
+    ///
+    /// # Errors
+    /// When the topic is not there, its settings may not be seen, or no answer could be had.
+    pub async fn is_compacted(&self, topic: &TopicName) -> Result<bool, Error> {
+        let name = "cleanup.policy";
+        let settings = self.settings(&Resource::Topic(topic.clone()), &[name]).await?;
+        let mut policies = settings.into_iter().filter(|setting| setting.name == name);
+        Ok(policies.any(|setting| setting.value.is_some_and(|policy| policy.contains("compact"))))
+    }
 }
 
 /// The setting `name` as a time.

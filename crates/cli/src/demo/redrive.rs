@@ -57,6 +57,7 @@ pub(super) async fn redrive(
         &contracts,
         std::slice::from_ref(&stage.topic),
         &ledger,
+        None,
     )
     .await?;
     show(&plan, constructed, narrator)?;

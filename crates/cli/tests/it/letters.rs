@@ -150,6 +150,59 @@ fn letters_of_a_platform_with_a_prefix_count_by_its_own_ledger() {
     assert_eq!(listed[0]["redriven"], true);
 }
 
+#[test]
+fn what_was_redriven_from_a_directory_that_is_lost_is_sent_again_when_it_is_taken_over() {
+    let mut platform = Platform::start();
+    platform.run_with(&REGISTER, FIRST).with(0);
+    platform.run(&["topic", "create", "orders"]).with(0);
+    platform.set("EVENKEEL_PUBLISH__APPLICATION", "shop");
+    platform.set("EVENKEEL_DATA__DIRECTORY", "burnt");
+    let line = "{\"id\": \"1\", \"value\": {\"n\": \"two\"}}\n";
+    platform.run_with(&["publish", "orders"], line).with(100);
+    platform.run_with(&REGISTER, SECOND).with(0);
+    let all = [
+        "dlq",
+        "redrive",
+        "--all",
+        "--topic",
+        "shop.publish.dlt",
+        "-o",
+        "json",
+    ];
+    let redrive = |platform: &Platform, more: &[&str]| {
+        let latest = ["--version", "latest"];
+        platform.run(&[&all, &latest[..], more].concat()).with(0)
+    };
+    // Held, so that it burns with its directory.
+    platform
+        .run(&["standby", "hold", "--application", "shop", "--reason", "a test"])
+        .with(0);
+    let first = redrive(&platform, &["--execute"]);
+    assert!(first.stderr.contains("held back"), "{}", first.stderr);
+    assert_eq!(first.json()["executed"]["parked"], 1);
+    std::fs::remove_dir_all(platform.path().join("burnt")).unwrap();
+
+    platform.set("EVENKEEL_DATA__DIRECTORY", "another");
+    assert_eq!(
+        redrive(&platform, &["--execute"]).json()["plan"][0]["judgement"],
+        "done"
+    );
+    let plan = redrive(&platform, &["--take-over"]);
+    assert_eq!(plan.json()["plan"][0]["judgement"], "doubtful");
+    assert!(plan.stderr.contains("looked for"), "{}", plan.stderr);
+    let executed = redrive(&platform, &["--take-over", "--execute"]).json();
+    let counts = ["sent", "marked", "found"].map(|count| executed["executed"][count].clone());
+    assert_eq!(counts, [1, 1, 0]);
+    assert_eq!(on_topic(&platform), ["1"]);
+    let again = redrive(&platform, &["--take-over", "--execute"]).json();
+    assert_eq!(again["plan"][0]["judgement"], "done");
+
+    platform.set("EVENKEEL_DATA__DIRECTORY", "a third");
+    let executed = redrive(&platform, &["--take-over", "--execute"]).json();
+    assert_eq!(executed["executed"]["found"], 1);
+    assert_eq!(on_topic(&platform), ["1"]);
+}
+
 fn refused_to_others(platform: &mut Platform, token: &str) {
     platform.act_as("loyalty", token);
     let refused = platform.run_with(&REGISTER, SECOND).with(1);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use evenkeel_broker::admin::Resource;
 use evenkeel_broker::fetch::At;
 use evenkeel_broker::{Cluster, Error};
 use evenkeel_event::clock::Timestamp;
@@ -67,17 +66,7 @@ async fn try_find(
     from: Option<i64>,
     since: Timestamp,
 ) -> Result<SearchResult, Error> {
-    let policy = "cleanup.policy";
-    let topic = Resource::Topic(partition.topic.clone());
-    let settings = cluster.settings(&topic, &[policy]).await?;
-    let is_compacted = settings.iter().any(|setting| {
-        setting.name == policy
-            && setting
-                .value
-                .as_ref()
-                .is_some_and(|value| value.contains("compact"))
-    });
-    if is_compacted {
+    if cluster.is_compacted(&partition.topic).await? {
         return Ok(SearchResult::NotSearchable);
     }
     let end = cluster.offset(partition, At::Latest).await?.offset.unwrap_or(0);

@@ -41,7 +41,8 @@ pub struct Ledger {
     partition: TopicPartition,
     next: i64,
     claims: HashMap<String, Claim>,
-    done: HashSet<String>,
+    /// The stores through which letters were sent on.
+    done: HashMap<String, HashSet<String>>,
 }
 
 /// The claim of a letter that counts: the first, or what took it over.
@@ -105,7 +106,7 @@ impl Ledger {
             partition,
             next: 0,
             claims: HashMap::new(),
-            done: HashSet::new(),
+            done: HashMap::new(),
         };
         match cluster.topic_anew(&ledger.partition.topic).await {
             Err(error) if error.is_topic_missing() => {}
@@ -117,10 +118,27 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// True when the letter was sent on.
+    /// True when the letter was sent on by the redrive whose claim of it counts.
     #[must_use]
     pub fn is_done(&self, identity: &str) -> bool {
-        self.done.contains(identity)
+        let Some(stores) = self.done.get(identity) else {
+            return false;
+        };
+        let claim = self.claims.get(identity);
+        claim.is_none_or(|claim| stores.contains(&claim.who.store))
+    }
+
+    /// True when the letter was sent on by any redrive.
+    pub(super) fn was_done(&self, identity: &str) -> bool {
+        self.done.contains_key(identity)
+    }
+
+    /// True when the letter was sent on, but only through standby stores other than `store`: its event may have been
+    /// lost with one of those.
+    #[must_use]
+    pub fn is_done_elsewhere(&self, identity: &str, store: &str) -> bool {
+        let stores = self.done.get(identity);
+        self.claims.contains_key(identity) && stores.is_some_and(|stores| !stores.contains(store))
     }
 
     pub(super) fn claim(&self, identity: &str) -> Option<&Claim> {
@@ -202,7 +220,7 @@ impl Ledger {
                 }
             }
             DONE => {
-                self.done.insert(key.letter);
+                self.done.entry(key.letter).or_default().insert(value.who.store);
             }
             _ => {}
         }
@@ -250,15 +268,19 @@ mod tests {
             partition,
             next: 0,
             claims: HashMap::new(),
-            done: HashSet::new(),
+            done: HashMap::new(),
         }
     }
 
     fn apply(ledger: &mut Ledger, run: &str, note: Note) {
+        apply_as(ledger, run, "s", note);
+    }
+
+    fn apply_as(ledger: &mut Ledger, run: &str, store: &str, note: Note) {
         let who = Who {
             by: "anna".to_owned(),
             reason: "v2".to_owned(),
-            store: "s".to_owned(),
+            store: store.to_owned(),
         };
         let topic = ledger.partition.topic.clone();
         let record = record(&topic, run, &who, "", "l".to_owned(), note);
@@ -306,5 +328,20 @@ mod tests {
         ledger.apply(None, Some(b"x"));
         ledger.apply(Some(b"\xff"), None);
         assert!(ledger.claims.is_empty() && ledger.done.is_empty());
+    }
+
+    #[test]
+    fn what_was_done_through_another_store_is_open_from_its_takeover_on() {
+        let mut ledger = ledger();
+        let apply = |ledger: &mut Ledger, store: &str, note| apply_as(ledger, store, store, note);
+        apply(&mut ledger, "gone", claim(2, 7));
+        assert!(!ledger.is_done_elsewhere("l", "here"));
+        apply(&mut ledger, "gone", Note::Done("parked".to_owned()));
+        assert!(ledger.is_done("l") && ledger.is_done_elsewhere("l", "here"));
+        assert!(!ledger.is_done_elsewhere("l", "gone"));
+        apply(&mut ledger, "here", Note::Takeover("gone".to_owned()));
+        assert!(!ledger.is_done("l") && ledger.is_done_elsewhere("l", "here"));
+        apply(&mut ledger, "here", Note::Done("found".to_owned()));
+        assert!(ledger.is_done("l") && !ledger.is_done_elsewhere("l", "here"));
     }
 }

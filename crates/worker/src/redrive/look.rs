@@ -76,6 +76,12 @@ pub(super) async fn on_the_log(
     event: &Event,
     behind: Option<Behind>,
 ) -> Result<Seen, Error> {
+    match publisher.cluster().is_compacted(&event.topic).await {
+        Ok(false) => {}
+        Ok(true) => return Ok(Seen::Unknowable),
+        Err(error) if error.is_outage() => return Err(error.into()),
+        Err(_) => return Ok(Seen::Unknowable),
+    }
     for (place, from) in candidates(publisher, event, behind).await? {
         let wanted = Some(event.id.as_str().as_bytes());
         let found = publisher

@@ -39,6 +39,9 @@ pub struct Entry {
 pub enum Judgement {
     /// It obeys the contract.
     Ready(Valid<Payload>),
+    /// It obeys the contract, and was redriven before, through a standby store that is taken over from: it is sent on
+    /// again if its event is not on the topic.
+    Doubtful(Valid<Payload>),
     /// It was redriven before.
     Done,
     /// It cannot be sent, and why.
@@ -49,15 +52,42 @@ impl Plan {
     /// Letters that would be sent.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.entries
-            .iter()
-            .filter(|entry| matches!(entry.judgement, Judgement::Ready(_)))
-            .count()
+        self.count(|judgement| matches!(judgement, Judgement::Ready(_)))
+    }
+
+    /// Letters that would be looked for.
+    #[must_use]
+    pub fn doubtful(&self) -> usize {
+        self.count(|judgement| matches!(judgement, Judgement::Doubtful(_)))
+    }
+
+    fn count(&self, is_counted: impl Fn(&Judgement) -> bool) -> usize {
+        let judgements = self.entries.iter().map(|entry| &entry.judgement);
+        judgements.filter(|judgement| is_counted(judgement)).count()
+    }
+}
+
+impl Judgement {
+    /// The event's encoded data, unless nothing is to be sent.
+    pub(super) fn valid(&self) -> Option<&Valid<Payload>> {
+        match self {
+            Self::Ready(valid) | Self::Doubtful(valid) => Some(valid),
+            Self::Done | Self::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn into_valid(self) -> Option<Valid<Payload>> {
+        match self {
+            Self::Ready(valid) | Self::Doubtful(valid) => Some(valid),
+            Self::Done | Self::Refused(_) => None,
+        }
     }
 }
 
 /// Judges each of `letters` by the contract of its event type and by the size that its topic takes, looks whether it was
-/// redriven before, and counts the younger events of its key. Letters may be sent to the topics `allowed` alone, whatever their headers say.
+/// redriven before, and counts the younger events of its key. Letters may be sent to the topics `allowed` alone, whatever
+/// their headers say. With `take_over_to`, the name of a standby store, what was redriven through other stores alone is
+/// doubtful.
 ///
 /// # Errors
 /// When a topic cannot be read.
@@ -67,11 +97,12 @@ pub async fn plan(
     contracts: &HashMap<String, Arc<Contract>>,
     allowed: &[TopicName],
     ledger: &Ledger,
+    take_over_to: Option<&str>,
 ) -> Result<Plan, Error> {
     let mut entries: Vec<Entry> = letters
         .into_iter()
         .map(|letter| {
-            let judgement = judge(&letter, contracts, allowed, ledger);
+            let judgement = judge(&letter, contracts, allowed, ledger, take_over_to);
             Entry {
                 letter,
                 judgement,
@@ -80,8 +111,8 @@ pub async fn plan(
         })
         .collect();
     judge_sizes(cluster, &mut entries).await?;
-    let ready = |entry: &&mut Entry| matches!(entry.judgement, Judgement::Ready(_));
-    count_younger(cluster, entries.iter_mut().filter(ready)).await?;
+    let to_send = |entry: &&mut Entry| entry.judgement.valid().is_some();
+    count_younger(cluster, entries.iter_mut().filter(to_send)).await?;
     Ok(Plan { entries })
 }
 
@@ -90,8 +121,11 @@ fn judge(
     contracts: &HashMap<String, Arc<Contract>>,
     allowed: &[TopicName],
     ledger: &Ledger,
+    take_over_to: Option<&str>,
 ) -> Judgement {
-    if ledger.is_done(&letter.identity) {
+    let identity = &letter.identity;
+    let is_mistrusted = take_over_to.is_some_and(|store| ledger.is_done_elsewhere(identity, store));
+    if ledger.is_done(identity) && !is_mistrusted {
         return Judgement::Done;
     }
     if !allowed.contains(&letter.event.topic) {
@@ -112,6 +146,7 @@ fn judge(
         Data::Framed(bytes) => contract.check(bytes),
     };
     match valid {
+        Ok(valid) if ledger.was_done(identity) => Judgement::Doubtful(valid),
         Ok(valid) => Judgement::Ready(valid),
         Err(violation) => Judgement::Refused(violation.to_string()),
     }
@@ -122,7 +157,7 @@ fn judge(
 async fn judge_sizes(cluster: &Cluster, entries: &mut [Entry]) -> Result<(), Error> {
     let mut limits: HashMap<TopicName, usize> = HashMap::new();
     for entry in entries {
-        let Judgement::Ready(valid) = &entry.judgement else {
+        let Some(valid) = entry.judgement.valid() else {
             continue;
         };
         let event = &entry.letter.event;

@@ -10,6 +10,7 @@ use evenkeel::Publisher;
 use evenkeel_broker::Cluster;
 use evenkeel_event::TopicName;
 use evenkeel_event::clock::SystemClock;
+use evenkeel_store::Holds;
 use evenkeel_worker::redrive::{
     self, Entry, Judgement, Ledger, Letter, Plan, Redriven, Who, execute, find, plan,
 };
@@ -56,8 +57,8 @@ pub(crate) struct Options {
     /// Most letters a second; 0: no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     rate: u32,
-    /// Take over what a redrive from another machine or directory has claimed and will never finish, because that
-    /// directory is lost. Events sent so are marked as possible doubles.
+    /// Take over what a redrive from another machine or directory has claimed, because that directory is lost. What it
+    /// had done is looked for on the topic, too. Events sent so are marked as possible doubles.
     #[arg(long)]
     take_over: bool,
     /// Do it; without this only the plan is printed.
@@ -110,10 +111,14 @@ struct Executed {
     sent: usize,
     /// Of those: marked as possible doubles.
     marked: usize,
-    /// Of what is in the standby store, so many events wait there: Kafka has not taken them yet.
+    /// Events that are in the standby store still: Kafka has not taken them yet, or they are held back.
     parked: u64,
-    /// Sent by an earlier run that ended before it could say so.
+    /// Sent by an earlier run that ended before it could say so, or whose directory is lost.
     found: usize,
+    /// Done by a run whose directory is lost, on a topic that no longer tells whether they came; left alone.
+    unknowable: usize,
+    /// Left for a later run, so that they do not pass letters of their keys that others have claimed.
+    held: Vec<String>,
     claimed_by_others: Vec<Claimed>,
 }
 
@@ -135,9 +140,14 @@ pub(super) async fn run(
     let mut ledger = Ledger::read(cluster, internal.evenkeel.clone()).await?;
     let mut chooser = Chooser::new(Registry::new(settings), options.version);
     let choices = tokio::task::block_in_place(|| choose(&mut chooser, letters))?;
-    let plan = judge(cluster, choices, &allowed, &ledger).await?;
+    let take_over_to = options
+        .take_over
+        .then(|| known_store_name(settings))
+        .transpose()?;
+    let judged_by = (&allowed[..], &ledger, take_over_to.as_deref());
+    let plan = judge(cluster, choices, judged_by).await?;
     let rows: Vec<Row> = plan.entries.iter().map(row).collect();
-    let (ready, refused) = (plan.ready(), counted(&rows, "refused"));
+    let (ready, doubtful, refused) = (plan.ready(), plan.doubtful(), counted(&rows, "refused"));
     if format == Format::Table {
         print_list(format, &rows)?;
     }
@@ -145,6 +155,12 @@ pub(super) async fn run(
         "the plan: {ready} ready, {refused} refused, {} redriven before",
         counted(&rows, "done")
     );
+    if doubtful > 0 {
+        say!(
+            "{doubtful} more were redriven from a machine or directory that is taken over from: they are looked for on \
+             their topics, and sent again, marked as possible doubles, if they are not there"
+        );
+    }
     let mut outcome = if refused > 0 {
         Outcome::Findings
     } else {
@@ -153,11 +169,11 @@ pub(super) async fn run(
     let mut executed = None;
     if !options.execute {
         say!("nothing was sent; add --execute to send what is ready");
-    } else if ready > 0 || is_something_parked(settings) {
+    } else if ready + doubtful > 0 || is_something_parked(settings) {
         // The ledger's topic is the platform's own, with settings of its own.
         domain::follow(cluster, &internal).await?;
         let done = send(plan, &mut ledger, &options, settings).await?;
-        if !done.claimed_by_others.is_empty() {
+        if !done.claimed_by_others.is_empty() || !done.held.is_empty() {
             outcome = Outcome::Findings;
         }
         executed = Some(done);
@@ -238,14 +254,18 @@ fn choose(chooser: &mut Chooser, letters: Vec<Letter>) -> Result<Choices> {
     Ok(choices)
 }
 
-async fn judge(cluster: &Cluster, choices: Choices, allowed: &[TopicName], ledger: &Ledger) -> Result<Plan> {
+async fn judge(
+    cluster: &Cluster,
+    choices: Choices,
+    (allowed, ledger, take_over_to): (&[TopicName], &Ledger, Option<&str>),
+) -> Result<Plan> {
     let mut entries: Vec<Entry> = Vec::new();
     for ((event_type, _), (choice, letters)) in choices {
         let contracts: HashMap<_, _> = choice
             .iter()
             .map(|contract| (event_type.clone(), contract.clone()))
             .collect();
-        let mut part = plan(cluster, letters, &contracts, allowed, ledger)
+        let mut part = plan(cluster, letters, &contracts, allowed, ledger, take_over_to)
             .await
             .context("the letters cannot be judged")?;
         if let Err(no_contract) = choice {
@@ -269,6 +289,7 @@ fn row(entry: &Entry) -> Row {
     let event = &entry.letter.event;
     let (judgement, reason) = match &entry.judgement {
         Judgement::Ready(_) => ("ready", None),
+        Judgement::Doubtful(_) => ("doubtful", None),
         Judgement::Done => ("done", None),
         Judgement::Refused(reason) => ("refused", Some(reason.clone())),
     };
@@ -295,12 +316,12 @@ async fn send(plan: Plan, ledger: &mut Ledger, options: &Options, settings: &Set
     let publisher = sdk::publisher_alone(settings).await?;
     let redriven = send_through(&publisher, plan, ledger, options, settings).await;
     if redriven.is_ok() {
-        drained(&publisher).await?;
+        drained(&publisher, settings).await?;
     }
     publisher.close(CLOSE_WITHIN).await;
     let redriven = redriven.context("the redrive ended early; run it again, it goes on where it ended")?;
-    let parked = publisher.parked().await?.events;
-    Ok(tell(redriven, parked, settings))
+    let left = left(&publisher, settings).await?;
+    Ok(tell(redriven, left, settings))
 }
 
 /// True when events wait in the standby store that no running process sends on: a redrive that was killed may have left
@@ -312,10 +333,32 @@ fn is_something_parked(settings: &Settings) -> bool {
         .is_ok_and(|looked| !looked.in_use && looked.waiting() > 0)
 }
 
-/// Waits until Kafka has what is parked, for a while.
-async fn drained(publisher: &Publisher) -> Result<()> {
+/// Events in the standby store.
+#[derive(Debug, Clone, Copy, Default)]
+struct Left {
+    /// Kafka has not taken them yet.
+    waiting: u64,
+    /// They are held back (`evenkeel standby hold`).
+    held: u64,
+}
+
+async fn left(publisher: &Publisher, settings: &Settings) -> Result<Left> {
+    let directory = sdk::directory(settings, &settings.publish.application);
+    let holds = Holds::read(&directory).unwrap_or_default();
+    let mut left = Left::default();
+    for open in publisher.standby().open_places().await? {
+        match holds.of(&open.place) {
+            Some(_) => left.held += open.events,
+            None => left.waiting += open.events,
+        }
+    }
+    Ok(left)
+}
+
+/// Waits until Kafka has what is parked and not held back, for a while.
+async fn drained(publisher: &Publisher, settings: &Settings) -> Result<()> {
     let begun = Instant::now();
-    while publisher.parked().await?.events > 0 && begun.elapsed() < DRAIN_WITHIN {
+    while left(publisher, settings).await?.waiting > 0 && begun.elapsed() < DRAIN_WITHIN {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())
@@ -338,7 +381,7 @@ async fn send_through(
         rate_per_second: options.rate,
         take_over: options.take_over,
     };
-    let (all, mut told) = (plan.ready(), Instant::now());
+    let (all, mut told) = (plan.ready() + plan.doubtful(), Instant::now());
     let progress = |so_far: &Redriven| {
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
@@ -357,45 +400,74 @@ async fn send_through(
     .await?)
 }
 
+/// The file with a standby store's own name.
+const STORE_NAME: &str = "store-name";
+
 /// The standby store's own name, made up once: what an earlier run through this very store has claimed is gone on with,
 /// what went through another one is left to that.
 fn store_name(directory: &Path) -> Result<String> {
-    let path = directory.join("store-name");
+    if let Some(name) = read_store_name(directory)? {
+        return Ok(name);
+    }
+    let path = directory.join(STORE_NAME);
+    let name = format!("{:032x}", rand::random::<u128>());
+    std::fs::write(&path, &name)
+        .and_then(|()| std::fs::File::open(&path)?.sync_all())
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(name)
+}
+
+/// The store's name for a plan; none of any store when it has none yet, and nothing can have gone through it.
+fn known_store_name(settings: &Settings) -> Result<String> {
+    let directory = sdk::directory(settings, &settings.publish.application);
+    Ok(read_store_name(&directory)?.unwrap_or_default())
+}
+
+fn read_store_name(directory: &Path) -> Result<Option<String>> {
+    let path = directory.join(STORE_NAME);
     match std::fs::read_to_string(&path) {
-        Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("{} cannot be read", path.display()))
-        }
-        _ => {
-            let name = format!("{:032x}", rand::random::<u128>());
-            std::fs::write(&path, &name)
-                .and_then(|()| std::fs::File::open(&path)?.sync_all())
-                .with_context(|| format!("{} cannot be written", path.display()))?;
-            Ok(name)
-        }
+        Ok(name) => Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
 }
 
-fn tell(redriven: Redriven, parked: u64, settings: &Settings) -> Executed {
+fn tell(redriven: Redriven, left: Left, settings: &Settings) -> Executed {
     let Redriven {
         sent,
         marked,
         found,
+        unknowable,
+        held,
         claimed,
     } = redriven;
     say!("{sent} letters sent on; the letters themselves stay as they are");
     if marked > 0 {
         say!("{marked} of them are marked as possible doubles: an earlier run may have sent them");
     }
-    if parked > 0 {
-        let application = &settings.publish.application;
+    let application = &settings.publish.application;
+    if left.held > 0 {
         say!(
-            "{parked} events of {application} wait in its standby store until Kafka takes them: run \
-             `evenkeel standby drain --application {application}`, or leave it to the application"
+            "{} events of {application} are held back in its standby store: evenkeel standby release --application \
+             {application}",
+            left.held
+        );
+    }
+    if left.waiting > 0 {
+        say!(
+            "{} events of {application} wait in its standby store until Kafka takes them: run \
+             `evenkeel standby drain --application {application}`, or leave it to the application",
+            left.waiting
         );
     }
     if found > 0 {
-        say!("{found} more had been sent by a run that ended early");
+        say!("{found} more had been sent by an earlier run");
+    }
+    if unknowable > 0 {
+        say!(
+            "{unknowable} were done from the directory that is lost, and their topics no longer tell whether they came: \
+             they were left alone"
+        );
     }
     for (letter, by) in &claimed {
         say!(
@@ -403,12 +475,20 @@ fn tell(redriven: Redriven, parked: u64, settings: &Settings) -> Executed {
              that directory is lost, add --take-over"
         );
     }
+    if !held.is_empty() {
+        say!(
+            "{} letters behind those on their keys were not sent, so that they do not pass them: redrive them again then",
+            held.len()
+        );
+    }
     let claimed = claimed.into_iter().map(|(letter, by)| Claimed { letter, by });
     Executed {
         sent,
         marked,
-        parked,
+        parked: left.waiting + left.held,
         found,
+        unknowable,
+        held,
         claimed_by_others: claimed.collect(),
     }
 }
