@@ -16,8 +16,9 @@ use super::codec::{Totals, row_bytes};
 use super::frame::{Draft, HEADER_BYTES, Step};
 use super::ledger::{Ledger, Segment};
 use super::open::{placed, storage};
+use super::reserve::Reserve;
 use super::stamps::span_of;
-use super::{Config, segment};
+use super::{Config, is_disk_full, segment};
 use crate::{AppendId, Error, Place, Row, Span, disk_faults};
 
 /// Most bytes that are gathered into one commit, beyond its last request.
@@ -28,10 +29,10 @@ const GROUP_REQUESTS: usize = 4_096;
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// More than a step without rows takes.
 const STEP_BYTES: usize = 400;
+/// More than the frame around steps takes.
+const FRAME_BYTES: u64 = 4_096;
 /// Pause while more requests are expected.
 const GATHER_PAUSE: Duration = Duration::from_micros(20);
-/// Room kept on the disk, so that stamps and removals are possible when it is full.
-const RESERVE_BYTES: usize = 4 << 20;
 
 /// Tells the asker: the position of what was appended, or 0.
 pub(super) type Answer = oneshot::Sender<Result<u64, Error>>;
@@ -88,7 +89,7 @@ pub(super) struct Committer {
     file: Box<dyn Medium>,
     buffer: Vec<u8>,
     stopped: Option<String>,
-    has_reserve: bool,
+    reserve: Reserve,
 }
 
 /// How many are expected to ask again soon after they were answered, and how long it is worth waiting for them: a commit
@@ -118,6 +119,10 @@ fn gather(first: Request, requests: &mut mpsc::Receiver<Request>, pace: Pace) ->
 }
 
 impl Change {
+    fn is_append(&self) -> bool {
+        matches!(self, Self::Append { .. })
+    }
+
     fn bytes(&self) -> u64 {
         let bytes = match self {
             Self::Append { rows, .. } => rows.iter().map(row_bytes).sum(),
@@ -131,13 +136,16 @@ impl Change {
 
 impl Committer {
     pub(super) fn new(config: Config, ledger: Arc<Mutex<Ledger>>, file: Box<dyn Medium>) -> Self {
+        // The oldest segment that is being moved, and the one that was written when that began.
+        let unplaced_max = 2 * (config.roll_at() + GROUP_BYTES);
+        let reserve = Reserve::open(&config.directory, unplaced_max);
         let mut committer = Self {
             config,
             ledger,
             file,
             buffer: Vec::new(),
             stopped: None,
-            has_reserve: false,
+            reserve,
         };
         committer.clean();
         committer
@@ -165,7 +173,12 @@ impl Committer {
         if let Err(error) = self.roll_when_due() {
             return answer_all(group, &self.stop("begin a new file", error));
         }
-        let mut plan = Plan::new(self);
+        let takes_appends = self.keep_reserve(&group);
+        self.carry_out(group, takes_appends);
+    }
+
+    fn carry_out(&mut self, group: Vec<Request>, takes_appends: bool) {
+        let mut plan = Plan::new(self, takes_appends);
         let outcomes: Vec<Result<u64, Error>> = group.iter().map(|request| plan.add(request)).collect();
         let (draft, steps) = plan.finish();
         if !steps.is_empty()
@@ -205,12 +218,12 @@ impl Committer {
         let full = Error::DiskFull {
             directory: self.config.directory.clone(),
         };
-        let (appends, others): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .partition(|request| matches!(request.change, Change::Append { .. }));
+        let (appends, others): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|request| request.change.is_append());
         answer_all(appends, &full);
-        if self.release_reserve() && !others.is_empty() {
-            self.commit(others);
+        let needed = others.iter().map(|request| request.change.bytes()).sum::<u64>();
+        if !others.is_empty() && self.reserve.release(needed + FRAME_BYTES) {
+            self.carry_out(others, false);
         } else {
             answer_all(others, &full);
         }
@@ -236,7 +249,9 @@ impl Committer {
             (ledger.active, ledger.active_bytes())
         };
         let frame = draft.finish(active);
-        let written = self.file.write(&frame).and_then(|()| self.file.sync());
+        let written = disk_faults::room(&self.config.directory, frame.len() as u64)
+            .and_then(|()| self.file.write(&frame))
+            .and_then(|()| self.file.sync());
         let bytes = frame.len() as u64;
         self.buffer = frame;
         written?;
@@ -260,10 +275,7 @@ impl Committer {
         }
         match self.roll() {
             // The present file can grow on until there is room for a new one.
-            Err(error) if is_disk_full(&error) => {
-                self.release_reserve();
-                Ok(())
-            }
+            Err(error) if is_disk_full(&error) => Ok(()),
             result => result,
         }
     }
@@ -296,20 +308,20 @@ impl Committer {
                 }
             }
         }
-        if !self.has_reserve && self.stopped.is_none() {
-            let path = self.reserve_path();
-            self.has_reserve = path.exists() || std::fs::write(&path, vec![0; RESERVE_BYTES]).is_ok();
+        if self.stopped.is_none() {
+            self.keep_reserve(&[]);
         }
     }
 
-    fn release_reserve(&mut self) -> bool {
-        let released = self.has_reserve && std::fs::remove_file(self.reserve_path()).is_ok();
-        self.has_reserve = false;
-        released
-    }
-
-    fn reserve_path(&self) -> PathBuf {
-        self.config.directory.join("reserve")
+    /// Keeps the reserve as large as what is parked under topics wants it, `coming` included; false when the disk is too full.
+    fn keep_reserve(&mut self, coming: &[Request]) -> bool {
+        let unplaced = coming
+            .iter()
+            .filter(|request| request.place.partition.is_none() && request.change.is_append());
+        let bytes = unplaced.map(|request| request.change.bytes()).sum();
+        let is_any_unplaced = bytes > 0 || (self.reserve.counts_unplaced() && self.lock().holds_unplaced());
+        self.reserve.expect(bytes, is_any_unplaced);
+        self.reserve.keep()
     }
 
     fn stop(&mut self, action: &'static str, error: io::Error) -> Error {
@@ -323,13 +335,6 @@ impl Committer {
     }
 }
 
-fn is_disk_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
-}
-
 fn answer_all(group: Vec<Request>, error: &Error) {
     for request in group {
         // An asker that went away does not need its answer.
@@ -340,7 +345,10 @@ fn answer_all(group: Vec<Request>, error: &Error) {
 /// What one commit will write, and what it will change when it is written.
 struct Plan<'ledger> {
     ledger: std::sync::MutexGuard<'ledger, Ledger>,
+    directory: PathBuf,
     limit_bytes: u64,
+    /// False when the disk has no room for more than the reserve is for.
+    takes_appends: bool,
     draft: Draft,
     steps: Vec<Step>,
     next_place: u32,
@@ -351,11 +359,13 @@ struct Plan<'ledger> {
 }
 
 impl<'ledger> Plan<'ledger> {
-    fn new(committer: &'ledger mut Committer) -> Self {
+    fn new(committer: &'ledger mut Committer, takes_appends: bool) -> Self {
         let buffer = std::mem::take(&mut committer.buffer);
         let ledger = committer.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         Self {
+            directory: committer.config.directory.clone(),
             limit_bytes: committer.config.limit_bytes,
+            takes_appends,
             draft: Draft::new(buffer),
             steps: Vec::new(),
             next_place: ledger.next_place,
@@ -368,9 +378,19 @@ impl<'ledger> Plan<'ledger> {
 
     fn add(&mut self, request: &Request) -> Result<u64, Error> {
         let place = &request.place;
+        if let Some(position) = self.made_before(&request.change) {
+            return Ok(position);
+        }
         self.check_size(place, &request.change)?;
         match &request.change {
-            Change::Append { id, rows } => Ok(self.append(place, *id, rows)),
+            Change::Append { .. } if !self.takes_appends => Err(Error::DiskFull {
+                directory: self.directory.clone(),
+            }),
+            Change::Append { id, rows } => {
+                let position = self.put_rows(place, Some(*id), rows.iter());
+                self.appends.insert(*id, position);
+                Ok(position)
+            }
             Change::Stamp { stamps } => {
                 let place = self.check_stamps(place, stamps)?;
                 for range in stamps {
@@ -407,7 +427,7 @@ impl<'ledger> Plan<'ledger> {
             });
         }
         let used_bytes = self.ledger.used_bytes() + self.draft.body_bytes() as u64;
-        if matches!(change, Change::Append { .. }) && used_bytes + needed_bytes > self.limit_bytes {
+        if change.is_append() && used_bytes + needed_bytes > self.limit_bytes {
             return Err(Error::Full {
                 topic: place.topic.clone(),
                 used_bytes,
@@ -418,13 +438,12 @@ impl<'ledger> Plan<'ledger> {
         Ok(())
     }
 
-    fn append(&mut self, place: &Place, id: AppendId, rows: &[Row]) -> u64 {
-        if let Some(position) = self.ledger.remembered(id).or(self.appends.get(&id).copied()) {
-            return position;
-        }
-        let position = self.put_rows(place, Some(id), rows.iter());
-        self.appends.insert(id, position);
-        position
+    /// The position of an append that is asked for again.
+    fn made_before(&self, change: &Change) -> Option<u64> {
+        let Change::Append { id, .. } = change else {
+            return None;
+        };
+        self.ledger.remembered(*id).or(self.appends.get(id).copied())
     }
 
     fn put_rows<'row>(

@@ -86,6 +86,12 @@ impl Ledger {
         self.segments.values().map(|segment| segment.bytes).sum()
     }
 
+    /// True while records are parked whose partitions are not known.
+    pub(super) fn holds_unplaced(&self) -> bool {
+        let mut places = self.places.values();
+        places.any(|holding| holding.name.partition.is_none() && !holding.span.is_empty())
+    }
+
     pub(super) fn active_bytes(&self) -> u64 {
         self.segments.get(&self.active).map_or(0, |segment| segment.bytes)
     }

@@ -8,10 +8,12 @@ mod frame;
 mod ledger;
 mod look;
 mod open;
+mod reserve;
 mod segment;
 pub(crate) mod stamps;
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -38,7 +40,8 @@ const QUESTIONS_WAITING_MAX: usize = 256;
 pub struct Config {
     /// Its directory, made when it is not there. Used by one process at a time.
     pub directory: PathBuf,
-    /// Most bytes of its files; appends beyond it are refused, stamps and removals are not. At least 1 MiB is useful.
+    /// Most bytes of its log; appends beyond it are refused, stamps and removals are not. At least 1 MiB is useful. Beside
+    /// it 4 MiB are kept on the disk, and as much as is parked without a known partition, up to two segments and 16 MiB.
     pub limit_bytes: u64,
     /// A file of the log is finished and a new one begun at this size, at the latest at an eighth of the limit.
     pub segment_bytes: u64,
@@ -216,4 +219,11 @@ impl Standby for DiskStandby {
         let damages = self.lock().damages.clone();
         Box::pin(async move { Ok(damages) })
     }
+}
+
+fn is_disk_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

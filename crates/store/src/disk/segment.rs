@@ -42,14 +42,23 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
 
 /// Makes the segment with `first_frame` in it, durably, or leaves none.
 pub(super) fn create(directory: &Path, segment: u64, first_frame: &[u8]) -> io::Result<(File, u64)> {
-    disk_faults::meet_sync()?;
     let draft = directory.join("next.tmp");
-    let mut file = File::create(&draft)?;
+    let created = try_create(directory, segment, first_frame, &draft);
+    if created.is_err() {
+        discard(&draft);
+    }
+    created
+}
+
+fn try_create(directory: &Path, segment: u64, first_frame: &[u8], draft: &Path) -> io::Result<(File, u64)> {
+    disk_faults::meet_sync()?;
+    disk_faults::room(directory, (HEADER_BYTES + first_frame.len()) as u64)?;
+    let mut file = File::create(draft)?;
     file.write_all(MAGIC)?;
     file.write_all(&segment.to_le_bytes())?;
     file.write_all(first_frame)?;
     file.sync_data()?;
-    std::fs::rename(&draft, path(directory, segment))?;
+    std::fs::rename(draft, path(directory, segment))?;
     sync_directory(directory)?;
     Ok((file, (HEADER_BYTES + first_frame.len()) as u64))
 }
@@ -123,8 +132,18 @@ pub(super) fn write_list(
     head.extend_from_slice(&crc32c::crc32c(&head).to_le_bytes());
     head.extend_from_slice(&lists);
     let draft = directory.join("blocks.tmp");
-    std::fs::write(&draft, head)?;
-    std::fs::rename(draft, list_path(directory, segment))
+    disk_faults::room(directory, head.len() as u64)?;
+    let written = std::fs::write(&draft, head);
+    let listed = written.and_then(|()| std::fs::rename(&draft, list_path(directory, segment)));
+    if listed.is_err() {
+        discard(&draft);
+    }
+    listed
+}
+
+/// A draft that was not finished takes up room and nothing else: failing to remove it is no failure.
+fn discard(draft: &Path) {
+    std::fs::remove_file(draft).ok();
 }
 
 /// Where the list of one place lies in a list file.

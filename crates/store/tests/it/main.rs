@@ -13,6 +13,7 @@ mod damage;
 mod disk;
 #[cfg(feature = "aws")]
 mod dynamodb;
+mod full;
 mod keeper;
 mod kill;
 mod look;
