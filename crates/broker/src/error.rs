@@ -118,7 +118,8 @@ pub enum Error {
     },
     /// The topic does not exist, or not under the identity it had.
     #[error(
-        "the topic {topic} does not exist on this cluster; create it with `evenkeel topic create {topic}`"
+        "the topic {topic} does not exist on this cluster (`evenkeel topic list` shows those that do, `evenkeel topic create \
+         {topic}` makes it)"
     )]
     TopicMissing {
         /// The topic.

@@ -1,4 +1,4 @@
-//! Exit codes: 0 fine, 1 error, 2 usage (clap's own), 100 findings.
+//! Exit codes: 0 fine, 1 error, 2 usage (as clap's own), 100 findings.
 
 use std::process::ExitCode;
 
@@ -13,6 +13,16 @@ pub(crate) enum Outcome {
     Findings,
 }
 
+/// A command was asked for what it does not take; says what it takes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// The error as one about the command's usage.
+pub(crate) fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    Usage(sentence(&error.into())).into()
+}
+
 /// Prints an error as one sentence and gives the code.
 pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
     match result {
@@ -20,7 +30,10 @@ pub(crate) fn code(result: anyhow::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Findings) => ExitCode::from(100),
         Err(error) => {
             say!("error: {}", sentence(&error));
-            ExitCode::FAILURE
+            match error.is::<Usage>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

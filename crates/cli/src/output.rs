@@ -1,5 +1,6 @@
 //! How commands print: tables for people, JSON and YAML for programs. Data goes to stdout, the rest to stderr.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use anyhow::{Context as _, Result};
@@ -89,13 +90,39 @@ pub(crate) use say;
 
 /// Writes a line to stderr. That its reader went away, or that its disk is full, never ends a command.
 pub(crate) fn write_stderr(text: std::fmt::Arguments<'_>) {
+    let text = text.to_string();
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
     // There is nobody to tell.
-    writeln!(io::stderr(), "{text}").ok();
+    writeln!(io::stderr(), "{}", lines.join("\n")).ok();
+}
+
+/// Text of events and their headers as a terminal may show it: what would move the cursor, end the line or turn its
+/// direction is written as an escape.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let is_harmful = |character: char| {
+        let turns =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        character.is_control() || turns
+    };
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match is_harmful(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     let header: Vec<String> = columns.iter().map(|name| name.to_uppercase()).collect();
-    let all: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let cells = |row: Vec<String>| row.iter().map(|cell| printable(cell).into_owned()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(header)
+        .chain(rows.into_iter().map(cells))
+        .collect();
     let width = |column: usize| {
         all.iter()
             .filter_map(|row| row.get(column))
@@ -123,6 +150,14 @@ mod tests {
     fn numbers_of_json_values_are_numbers_in_yaml() {
         let document = serde_json::json!({"id": 17, "price": 2.5, "text": "17"});
         assert_eq!(yaml(&document).unwrap(), "id: 17\nprice: 2.5\ntext: '17'\n");
+    }
+
+    #[test]
+    fn foreign_text_moves_nothing_on_a_terminal() {
+        let key = "a\u{1b}[2J\nb\u{9b}31m\u{202e}c";
+        assert_eq!(printable(key), "a\\u{1b}[2J\\nb\\u{9b}31m\\u{202e}c");
+        assert_eq!(table(&["key"], vec![vec![key.to_owned()]]).lines().count(), 2);
+        assert!(matches!(printable("prix: 5 €, 寿司"), Cow::Borrowed(_)));
     }
 
     #[test]

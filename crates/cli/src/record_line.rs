@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::decode::Decoder;
+use crate::output::printable;
 
 /// One record, decoded where that is possible.
 #[derive(Debug, Serialize)]
@@ -79,7 +80,7 @@ impl RecordLine {
             self.key.as_deref().unwrap_or("-"),
             self.event_type.as_deref().unwrap_or("-"),
         );
-        format!("{key} {kind} {value}")
+        printable(&format!("{key} {kind} {value}")).into_owned()
     }
 }
 

@@ -23,13 +23,13 @@ mod scenarios;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 
 use crate::config::Settings;
 use crate::connect;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, usage};
 use crate::output::{Format, Tabular, print_document, print_list, say, write_stdout};
 use control::Control;
 use ground::Site;
@@ -83,7 +83,7 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
     if options.list {
         return list(format);
     }
-    let scenario = options.scenario()?;
+    let scenario = options.scenario().map_err(usage)?;
     let directory = tempfile::tempdir().context("no temporary directory can be made")?;
     let site = options.site(&scenario, directory.path(), settings)?;
     let place = match site.cluster {
@@ -91,10 +91,10 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         None => Place::Embedded,
     };
     if !scenario.places.contains(&place) {
-        bail!(
+        return Err(usage(anyhow!(
             "the scenario {} is played on a cluster only: name one with --broker",
             scenario.name
-        );
+        )));
     }
     let seed = options.seed.unwrap_or_else(rand::random);
     say!("scenario {}, seed {seed}: {}", scenario.name, scenario.promise);
@@ -168,10 +168,10 @@ impl Options {
         };
         let control = self.control.as_deref().map(Control::read).transpose()?;
         if cluster.is_some() && control.is_none() && scenario.needs_control() {
-            bail!(
+            return Err(usage(anyhow!(
                 "the scenario {} kills or pauses nodes: --control names a file with the commands that do it on your cluster",
                 scenario.name
-            );
+            )));
         }
         if let Some(control) = &control {
             for what in scenario.measures() {

@@ -47,7 +47,10 @@ pub fn applications(directory: &Path) -> Result<Vec<Application>> {
     for entry in entries {
         let directory = entry.context("the data directory cannot be read")?.path();
         let name = directory.file_name().and_then(|name| name.to_str());
-        if let Some(name) = name.filter(|_| store(&directory).is_dir()) {
+        let Some(name) = name else {
+            continue;
+        };
+        if is_directory(&store(&directory))? {
             applications.push(Application {
                 name: name.to_owned(),
                 directory: directory.clone(),
@@ -56,6 +59,17 @@ pub fn applications(directory: &Path) -> Result<Vec<Application>> {
     }
     applications.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(applications)
+}
+
+/// A store that may not be looked at is none that is not there: its events would go unseen.
+fn is_directory(path: &Path) -> Result<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match std::fs::metadata(path) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        found => Ok(found
+            .with_context(|| format!("{} cannot be looked at", path.display()))?
+            .is_dir()),
+    }
 }
 
 impl Application {

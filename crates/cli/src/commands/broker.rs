@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::config::Settings;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, usage};
 use crate::output::say;
 
 #[derive(Debug, Args)]
@@ -24,7 +24,11 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
     let directory = options
         .data_dir
         .unwrap_or_else(|| settings.data.directory.join("broker"));
-    let broker = start(&directory, options.listen.unwrap_or(settings.broker.listen)).await?;
+    let started = start(&directory, options.listen.unwrap_or(settings.broker.listen)).await;
+    let broker = started.map_err(|error| match error.downcast_ref() {
+        Some(evenkeel_embedded::Error::NotLoopback { .. }) if options.listen.is_some() => usage(error),
+        _ => error,
+    })?;
     say!(
         "embedded broker on {}, data in {}",
         broker.address(),

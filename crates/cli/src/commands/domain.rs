@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Subcommand;
 use evenkeel_broker::Cluster;
 use evenkeel_event::clock::{SystemClock, Timestamp};
-use evenkeel_server::domains::{Domains, Token};
+use evenkeel_server::domains::{Domains, Error, Token};
 use evenkeel_server::platform::{self, Topics};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::config::Settings;
 use crate::connect;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, usage};
 use crate::output::{Format, Tabular, print_document, print_list, say, write_stdout};
 
 /// Longest wait for the topic to be read.
@@ -78,7 +78,11 @@ pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Resu
             print_list(format, &rows)?;
         }
         Verb::Create { name, admin } => {
-            let token = follow(&cluster, &topics).await?.create(&name, admin).await?;
+            let created = follow(&cluster, &topics).await?.create(&name, admin).await;
+            let token = created.map_err(|error| match error {
+                Error::InvalidName { .. } => usage(error),
+                _ => error.into(),
+            })?;
             show(format, &name, &token)?;
         }
         Verb::Token { name } => {

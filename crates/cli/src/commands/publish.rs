@@ -29,6 +29,8 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 const LINES_AHEAD: usize = 256;
 /// Events without a receipt.
 const PENDING_MAX: usize = 10_000;
+/// Longest wait for Kafka to say what is wrong.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// Longest wait at the end for what is on its way.
 const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -121,6 +123,7 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
         event_type: options.event_type.unwrap_or_else(|| options.topic.to_string()),
         topic: options.topic,
     };
+    let topic = defaults.topic.clone();
     let tally = publish_all(&publisher, &defaults, read_lines()).await?;
     if !publisher.close(CLOSE_WITHIN).await {
         say!("warning: some events got no final answer; publish them again with the same ids");
@@ -130,8 +133,9 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
         .await
         .context("the standby store cannot be read")?;
     if parked.events > 0 {
+        let reason = why_parked(&publisher, &topic).await;
         say!(
-            "{} events are parked; they are sent on when Kafka takes them (evenkeel standby drain)",
+            "{} events are parked; they are sent on when Kafka takes them (evenkeel standby drain){reason}",
             parked.events
         );
     }
@@ -146,6 +150,16 @@ pub(crate) async fn run(options: Options, settings: &Settings) -> Result<Outcome
     } else {
         Outcome::Fine
     })
+}
+
+/// What Kafka is unusable for now, as the end of a sentence: a setting that is wrong looks like an outage from within.
+async fn why_parked(publisher: &Publisher, topic: &TopicName) -> String {
+    let asked = tokio::time::timeout(ASK_WITHIN, publisher.cluster().topic_anew(topic)).await;
+    match asked {
+        Ok(Err(error)) => format!("; now {error}"),
+        // It answers, or nothing is known of it but that it is silent.
+        Ok(Ok(_)) | Err(_) => String::new(),
+    }
 }
 
 fn event_types(options: &Options) -> Vec<EventType> {

@@ -51,10 +51,10 @@ pub(crate) struct Create {
     /// The topic.
     topic: TopicName,
     /// Partitions; without it topics.partitions of the settings.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
     /// Replicas; without it topics.replication of the settings.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(i16).range(1..))]
     replication: Option<i16>,
     /// A setting of the topic; may be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]

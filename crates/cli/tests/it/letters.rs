@@ -50,6 +50,7 @@ fn a_wrong_event_is_redriven_once_against_the_next_version() {
     let letter = platform.run(&["dlq", "show", &id, "-o", "json"]).with(0).json();
     assert_eq!(letter["event"]["data"], json!({"n": "two"}));
     assert_eq!(letter["message"], "n: expected int, found string \"two\"");
+    assert_eq!(letter["event"]["headers"], json!([]));
     platform.run(&["status"]).with(100);
 
     platform.run_with(&REGISTER, SECOND).with(0);

@@ -61,23 +61,30 @@ fn a_broken_promise_ends_with_100_and_says_how_to_play_it_again() {
 #[test]
 fn what_cannot_be_played_is_refused_with_the_fix() {
     let directory = tempfile::tempdir().unwrap();
-    for (arguments, expected) in [
+    for (code, arguments, expected) in [
         (
+            2,
             &["--scenario", "nothing"][..],
             "there is no scenario \"nothing\"; there are calm",
         ),
-        (&["--scenario", "none.toml"], "none.toml cannot be read"),
-        (&["--scenario", "elections"], "--broker"),
+        (2, &["--scenario", "none.toml"], "none.toml cannot be read"),
+        (2, &["--scenario", "elections"], "--broker"),
         (
+            2,
             &["--scenario", "kill-broker", "--broker", "127.0.0.1:1"],
             "--control",
         ),
-        (&["--rate", "0"], "rate is 0; it must be 1 to"),
-        (&["--scenario", "calm", "--broker", "127.0.0.1:1"], "127.0.0.1:1"),
+        (2, &["--rate", "0"], "rate is 0; it must be 1 to"),
+        (2, &["--seconds", "0"], "seconds"),
+        (
+            1,
+            &["--scenario", "calm", "--broker", "127.0.0.1:1"],
+            "127.0.0.1:1",
+        ),
     ] {
         let mut verify = command(directory.path());
         verify.arg("verify").args(arguments);
-        let ended = run(verify, "").with(1);
+        let ended = run(verify, "").with(code);
         assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
     }
 }

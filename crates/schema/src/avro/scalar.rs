@@ -122,7 +122,7 @@ fn put_int(
         }
         _ => {
             let message = format!(
-                "{} is not an {}: a whole number from {} to {}, without point or exponent",
+                "{} is no {}, which is a whole number from {} to {}, written without point or exponent",
                 given.describe(),
                 ty.name(),
                 range.start(),

@@ -101,7 +101,7 @@ fn violations_name_their_place() {
         &order,
         &line(r#""quantity":2147483648,"unit_price":"1""#),
         Range,
-        "lines[3].quantity: number 2147483648 is not an int: a whole number from -2147483648 to 2147483647, without point or exponent",
+        "lines[3].quantity: number 2147483648 is no int, which is a whole number from -2147483648 to 2147483647, written without point or exponent",
     );
     refused(
         &order,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use base64::Engine as _;
 use evenkeel_broker::Cluster;
+use evenkeel_event::headers;
 use evenkeel_worker::redrive::{Data, Letter, find};
 use serde::Serialize;
 use serde_json::Value;
@@ -87,6 +88,8 @@ fn shown(id: &LetterId, letter: Letter, data: Result<Value>, ledgers: &Ledgers) 
             .event
             .headers
             .iter()
+            // The count that it would be sent on with; the letter's own is shown beside.
+            .filter(|header| header.name != headers::DLQ_REDRIVE_COUNT)
             .map(|header| (header.name.clone(), header.value.as_deref().map(text)))
             .collect(),
         data_base64: raw.map(|bytes| base64::engine::general_purpose::STANDARD.encode(bytes)),
