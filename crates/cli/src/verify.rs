@@ -86,16 +86,7 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
     let scenario = options.scenario().map_err(usage)?;
     let directory = tempfile::tempdir().context("no temporary directory can be made")?;
     let site = options.site(&scenario, directory.path(), settings)?;
-    let place = match site.cluster {
-        Some(_) => Place::Cluster,
-        None => Place::Embedded,
-    };
-    if !scenario.places.contains(&place) {
-        return Err(usage(anyhow!(
-            "the scenario {} is played on a cluster only: name one with --broker",
-            scenario.name
-        )));
-    }
+    let place = options.place(&scenario).map_err(usage)?;
     let seed = options.seed.unwrap_or_else(rand::random);
     say!("scenario {}, seed {seed}: {}", scenario.name, scenario.promise);
     let report = play::play(&scenario, place, seed, site).await;
@@ -124,6 +115,32 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
 }
 
 impl Options {
+    /// Where the scenario is played.
+    fn place(&self, scenario: &Scenario) -> Result<Place> {
+        let place = match &self.broker {
+            _ if self.attach => Place::Cluster,
+            Some(_) => Place::Cluster,
+            None if self.standby.is_some() => Place::Shared,
+            None => Place::Embedded,
+        };
+        // What holds for processes by themselves is worth trying with a store that they share.
+        let fits =
+            |wanted: &Place| *wanted == place || (place == Place::Shared && *wanted == Place::Embedded);
+        if !scenario.places.iter().any(fits) {
+            bail!(
+                "the scenario {} {}",
+                scenario.name,
+                match scenario.places.first() {
+                    Some(Place::Shared) =>
+                        "is played by processes that share a store only: name it with --standby",
+                    Some(Place::Embedded) => "is played on the embedded broker only: leave --broker out",
+                    _ => "is played on a cluster only: name one with --broker",
+                }
+            );
+        }
+        Ok(place)
+    }
+
     /// The scenario as it is to be played.
     fn scenario(&self) -> Result<Scenario> {
         let mut scenario = Scenario::find(&self.scenario)?;
@@ -203,11 +220,7 @@ impl Tabular for Row {
     const COLUMNS: &'static [&'static str] = &["scenario", "on", "promise"];
 
     fn cells(&self) -> Vec<String> {
-        let places = self.places.iter().map(|place| match place {
-            Place::Embedded => "embedded",
-            Place::Cluster => "cluster",
-        });
-        let places: Vec<&str> = places.collect();
+        let places: Vec<&str> = self.places.iter().map(|place| place.as_str()).collect();
         vec![self.name.clone(), places.join(", "), self.promise.clone()]
     }
 }

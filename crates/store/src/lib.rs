@@ -25,6 +25,8 @@ pub use memory::MemoryStandby;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresConfig, PostgresStandby};
 pub use row::{Kind, Piece, Row, StoredRow};
+#[doc(hidden)]
+pub use server::faulty as server_faults;
 pub use server::{Block, Change, Keeper, Kept, ServerStandby};
 pub use shared::{AppendIn, Lane, Listed, SharedStandby};
 pub use standby::{AppendId, BoxFuture, Damage, Place, PlaceStats, Span, Standby, Stats};

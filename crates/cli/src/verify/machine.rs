@@ -1,4 +1,5 @@
-//! What is wrong with the machine of a publisher, from within its process: its wall clock, and the disk under its standby store.
+//! What is wrong with the machine of a publisher, from within its process: its wall clock, and the disk or the server under its
+//! standby store.
 //!
 //! It is kept in a file that the process looks at, so that it counts at once, and for a process that is started again too.
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use evenkeel_event::clock::{Clock, SystemClock, Timestamp};
-use evenkeel_store::disk_faults;
+use evenkeel_store::{disk_faults, server_faults};
 use serde::{Deserialize, Serialize};
 
 use crate::output::say;
@@ -22,10 +23,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Machine {
     /// How many seconds the wall clock is ahead; behind, when negative.
     clock_seconds: i64,
-    /// How much longer each sync of the disk takes, milliseconds.
-    disk_delay_ms: u64,
-    /// Nothing can be read from the disk or written to it.
-    disk_is_gone: bool,
+    /// How much longer each sync of the disk takes, or each call of the server, milliseconds.
+    store_delay_ms: u64,
+    /// Nothing can be read from the disk or written to it; no answer comes from the server.
+    store_is_gone: bool,
+    /// Of a hundred calls of the server so many are refused.
+    throttled_percent: u32,
 }
 
 /// What is done to it.
@@ -33,11 +36,13 @@ pub(super) struct Machine {
 pub(super) enum Change {
     /// The wall clock is so many seconds ahead.
     Clock(i64),
-    /// Each sync takes so many milliseconds longer.
-    SlowDisk(u64),
-    LoseDisk,
-    /// The disk works as it should.
-    MendDisk,
+    /// Each sync, or each call of a server, takes so many milliseconds longer.
+    SlowStore(u64),
+    LoseStore,
+    /// So many of a hundred calls of a server are refused.
+    ThrottleStore(u32),
+    /// The store works as it should.
+    MendStore,
 }
 
 /// A wall clock that can be off. The monotonic clock is the system's.
@@ -62,9 +67,12 @@ impl Machine {
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Clock(seconds) => self.clock_seconds = seconds,
-            Change::SlowDisk(millis) => self.disk_delay_ms = millis,
-            Change::LoseDisk => self.disk_is_gone = true,
-            Change::MendDisk => (self.disk_delay_ms, self.disk_is_gone) = (0, false),
+            Change::SlowStore(millis) => self.store_delay_ms = millis,
+            Change::LoseStore => self.store_is_gone = true,
+            Change::ThrottleStore(percent) => self.throttled_percent = percent,
+            Change::MendStore => {
+                (self.store_delay_ms, self.store_is_gone, self.throttled_percent) = (0, false, 0);
+            }
         }
     }
 
@@ -89,8 +97,12 @@ impl Machine {
     fn apply(self, clock: &OffClock) {
         let ahead_ms = self.clock_seconds.saturating_mul(1_000);
         clock.ahead_ms.store(ahead_ms, Ordering::Relaxed);
-        disk_faults::slow(Duration::from_millis(self.disk_delay_ms));
-        disk_faults::fail(self.disk_is_gone);
+        let delay = Duration::from_millis(self.store_delay_ms);
+        disk_faults::slow(delay);
+        disk_faults::fail(self.store_is_gone);
+        server_faults::slow(delay);
+        server_faults::lose(self.store_is_gone);
+        server_faults::throttle(self.throttled_percent);
     }
 }
 
@@ -127,11 +139,11 @@ mod tests {
         assert_eq!(Machine::read(&path).unwrap(), Machine::default());
         let mut machine = Machine::default();
         machine.change(Change::Clock(-3_600));
-        machine.change(Change::LoseDisk);
+        machine.change(Change::LoseStore);
         machine.write(&path).unwrap();
         let read = Machine::read(&path).unwrap();
-        assert!(read == machine && read.disk_is_gone);
-        machine.change(Change::MendDisk);
+        assert!(read == machine && read.store_is_gone);
+        machine.change(Change::MendStore);
         let clock = OffClock::default();
         machine.apply(&clock);
         let behind_ms = SystemClock::default().now().since(clock.now()).as_millis();

@@ -193,7 +193,7 @@ impl Stage {
         let mended = [
             || Order::LimitFiles(None),
             || Order::Signal("CONT"),
-            || Order::Machine(Change::MendDisk),
+            || Order::Machine(Change::MendStore),
         ];
         for order in mended {
             self.fleet.orders().tell_all(order).await?;
@@ -282,9 +282,10 @@ async fn act(ground: &mut Ground, orders: &Orders, what: &Doing) -> Result<()> {
         Doing::FillDisk => orders.tell_all(|| Order::LimitFiles(Some(FULL_DISK_BYTES))).await,
         Doing::FreeDisk => orders.tell_all(|| Order::LimitFiles(None)).await,
         Doing::SetClock(seconds) => orders.change_machines(Change::Clock(*seconds)).await,
-        Doing::SlowStandby(millis) => orders.change_machines(Change::SlowDisk(*millis)).await,
-        Doing::LoseStandby => orders.change_machines(Change::LoseDisk).await,
-        Doing::MendStandby => orders.change_machines(Change::MendDisk).await,
+        Doing::SlowStandby(millis) => orders.change_machines(Change::SlowStore(*millis)).await,
+        Doing::LoseStandby => orders.change_machines(Change::LoseStore).await,
+        Doing::ThrottleStandby(percent) => orders.change_machines(Change::ThrottleStore(*percent)).await,
+        Doing::MendStandby => orders.change_machines(Change::MendStore).await,
         of_ground => ground.act(of_ground).await,
     }
 }

@@ -35,11 +35,21 @@ pub(super) enum Place {
     Embedded,
     /// A running cluster.
     Cluster,
+    /// The embedded broker, by processes that share a standby store and all keys.
+    Shared,
 }
 
 impl Place {
     fn both() -> Vec<Self> {
         vec![Self::Embedded, Self::Cluster]
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Cluster => "cluster",
+            Self::Shared => "shared",
+        }
     }
 }
 
@@ -173,11 +183,13 @@ pub(super) enum Doing {
     FreeDisk,
     /// The wall clocks of publishers are ahead by so many seconds; behind, when negative.
     SetClock(i64),
-    /// Each sync of the standby stores takes so many milliseconds longer.
+    /// Each sync of the standby stores, or each call of the server that keeps a shared one, takes so many milliseconds longer.
     SlowStandby(u64),
-    /// Nothing can be read from the disk under the standby stores, or written to it.
+    /// Nothing can be read from the disk under the standby stores, or written to it; of a server no answer comes back.
     LoseStandby,
-    /// The disk under the standby stores works as it should.
+    /// The server of a shared standby store refuses so many of a hundred calls.
+    ThrottleStandby(u32),
+    /// What the standby stores lie on works as it should.
     MendStandby,
     /// Limits what clients may write, by the command `limit` of the control file.
     Limit,

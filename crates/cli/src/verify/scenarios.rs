@@ -84,6 +84,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
     ("disk-full", include_str!("scenarios/disk-full.toml")),
     ("standby-slow", include_str!("scenarios/standby-slow.toml")),
     ("standby-gone", include_str!("scenarios/standby-gone.toml")),
+    (
+        "standby-throttled",
+        include_str!("scenarios/standby-throttled.toml"),
+    ),
     ("clock-off", include_str!("scenarios/clock-off.toml")),
     ("suspend", include_str!("scenarios/suspend.toml")),
 ];

@@ -6,6 +6,7 @@
 
 mod appends;
 mod block;
+pub mod faulty;
 mod keeper;
 mod lane;
 mod read;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evenkeel_flow::session::StampedRange;
 
+use self::faulty::Faulty;
 pub use self::keeper::{Block, Change, Keeper, Kept};
 use self::lane::{Lane, Seen, change, decode, fetch, wait_for_others};
 use self::read::Damages;
@@ -38,9 +40,9 @@ const FRONT_ATTEMPTS: u32 = 8;
 /// processes that append at the same time may together go beyond it by what they append within a second.
 #[derive(Debug)]
 pub struct ServerStandby<K> {
-    keeper: Arc<K>,
+    keeper: Arc<Faulty<K>>,
     usage: Arc<Usage>,
-    lanes: Mutex<HashMap<Place, Arc<Lane<K>>>>,
+    lanes: Mutex<HashMap<Place, Arc<Lane<Faulty<K>>>>>,
     damages: Damages,
 }
 
@@ -49,7 +51,7 @@ impl<K: Keeper> ServerStandby<K> {
     #[must_use]
     pub fn new(keeper: K, limit_bytes: u64) -> Self {
         Self {
-            keeper: Arc::new(keeper),
+            keeper: Arc::new(Faulty(keeper)),
             usage: Arc::new(Usage::new(limit_bytes)),
             lanes: Mutex::default(),
             damages: Damages::default(),
@@ -59,14 +61,14 @@ impl<K: Keeper> ServerStandby<K> {
     /// The server that keeps it.
     #[must_use]
     pub fn keeper(&self) -> &K {
-        &self.keeper
+        &self.keeper.0
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Lane<K>>>> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Lane<Faulty<K>>>>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lane_of(&self, place: &Place) -> Arc<Lane<K>> {
+    fn lane_of(&self, place: &Place) -> Arc<Lane<Faulty<K>>> {
         let mut lanes = self.lanes();
         if lanes.len() >= LANES_MAX && !lanes.contains_key(place) {
             // One that somebody asks or that works has another owner.
