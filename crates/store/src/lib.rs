@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod address;
 mod alarms;
 mod disk;
 #[doc(hidden)]

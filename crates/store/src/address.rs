@@ -1,0 +1,201 @@
+//! Shared standby stores by the address that settings name: `postgres://USER@HOST/DATABASE` or `dynamodb:TABLE`.
+//!
+//! All processes of an application find the same store by the same address, whichever program they are.
+
+use std::sync::Arc;
+
+use crate::{Error, SharedStandby};
+
+/// Longest name that PostgreSQL gives a schema, bytes.
+const SCHEMA_BYTES_MAX: usize = 63;
+
+/// Why an address leads to no store. The address itself is not told: it may hold a password.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It begins with no known name.
+    #[error("the address of the standby store is neither postgres://USER@HOST/DATABASE nor dynamodb:TABLE")]
+    Unknown,
+    /// This build lacks what it needs.
+    #[error(
+        "the standby store is in {server}, which this build does not know: build evenkeel with --features {feature}"
+    )]
+    NotBuilt {
+        /// The server.
+        server: &'static str,
+        /// The feature of the build that knows it.
+        feature: &'static str,
+    },
+    /// What the store says.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// What an address names.
+enum Address<'url> {
+    Postgres(&'url str),
+    Dynamo(&'url str),
+}
+
+impl<'url> Address<'url> {
+    fn of(url: &'url str) -> Result<Self, AddressError> {
+        match url.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
+            Some(("dynamodb", table)) => Ok(Self::Dynamo(table)),
+            _ => Err(AddressError::Unknown),
+        }
+    }
+}
+
+/// Opens the store at `url` that the processes of `application` share, for at most `bytes_max` of parked events. The table
+/// of DynamoDB must be there; the tables of PostgreSQL are made.
+///
+/// # Errors
+/// When the address leads to no store, or the store says no.
+pub async fn open(
+    url: &str,
+    application: &str,
+    bytes_max: u64,
+) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    match Address::of(url)? {
+        Address::Postgres(url) => postgres::open(url, application, bytes_max).await,
+        Address::Dynamo(table) => dynamodb::open(table, bytes_max).await,
+    }
+}
+
+/// Makes the tables of the store at `url` for `application`, where they are not there.
+///
+/// # Errors
+/// As [`open`].
+pub async fn create(url: &str, application: &str) -> Result<(), AddressError> {
+    match Address::of(url)? {
+        Address::Postgres(url) => postgres::create(url, application).await,
+        Address::Dynamo(table) => dynamodb::create(table).await,
+    }
+}
+
+/// Removes the empty tables that [`open`] made in PostgreSQL; tables of DynamoDB are made and removed by their owner.
+///
+/// # Errors
+/// As [`open`].
+pub async fn remove(url: &str, application: &str) -> Result<(), AddressError> {
+    match Address::of(url)? {
+        Address::Postgres(url) => postgres::remove(url, application).await,
+        Address::Dynamo(_) => Ok(()),
+    }
+}
+
+/// Every application has a schema of its own.
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "only PostgreSQL has schemas")
+)]
+fn schema(application: &str) -> String {
+    let plain = application.chars().map(|character| match character {
+        'a'..='z' | '0'..='9' | '_' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        _ => '_',
+    });
+    let mut schema: String = "evenkeel_".chars().chain(plain).collect();
+    schema.truncate(SCHEMA_BYTES_MAX);
+    schema
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::{AddressError, Arc, SharedStandby, schema};
+    use crate::{Postgres, PostgresConfig, ServerStandby};
+
+    async fn connect(url: &str, application: &str) -> Result<Postgres, AddressError> {
+        let config = PostgresConfig {
+            schema: schema(application),
+            ..PostgresConfig::new(url)
+        };
+        Ok(Postgres::connect(&config).await?)
+    }
+
+    pub(super) async fn open(
+        url: &str,
+        application: &str,
+        bytes_max: u64,
+    ) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        let keeper = connect(url, application).await?;
+        Ok(Arc::new(ServerStandby::new(keeper, bytes_max)))
+    }
+
+    pub(super) async fn create(url: &str, application: &str) -> Result<(), AddressError> {
+        connect(url, application).await.map(drop)
+    }
+
+    pub(super) async fn remove(url: &str, application: &str) -> Result<(), AddressError> {
+        let keeper = connect(url, application).await?;
+        Ok(keeper.drop_schema(&schema(application)).await?)
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+mod postgres {
+    use super::{AddressError, Arc, SharedStandby};
+
+    const NOT_BUILT: AddressError = AddressError::NotBuilt {
+        server: "PostgreSQL",
+        feature: "postgres",
+    };
+
+    pub(super) async fn open(_: &str, _: &str, _: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn create(_: &str, _: &str) -> Result<(), AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn remove(_: &str, _: &str) -> Result<(), AddressError> {
+        Err(NOT_BUILT)
+    }
+}
+
+#[cfg(feature = "aws")]
+mod dynamodb {
+    use super::{AddressError, Arc, SharedStandby};
+    use crate::ServerStandby;
+    use crate::dynamodb::{Config, DynamoKeeper};
+
+    pub(super) async fn open(table: &str, bytes_max: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        let keeper = DynamoKeeper::connect(&Config::new(table)).await?;
+        Ok(Arc::new(ServerStandby::new(keeper, bytes_max)))
+    }
+
+    pub(super) async fn create(table: &str) -> Result<(), AddressError> {
+        Ok(DynamoKeeper::create_table(&Config::new(table)).await?)
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+mod dynamodb {
+    use super::{AddressError, Arc, SharedStandby};
+
+    const NOT_BUILT: AddressError = AddressError::NotBuilt {
+        server: "DynamoDB",
+        feature: "aws",
+    };
+
+    pub(super) async fn open(_: &str, _: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn create(_: &str) -> Result<(), AddressError> {
+        Err(NOT_BUILT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_has_a_schema_of_its_own() {
+        assert_eq!(schema("Orders.api-2"), "evenkeel_orders_api_2");
+        assert_eq!(schema(&"x".repeat(249)).len(), SCHEMA_BYTES_MAX);
+    }
+}
