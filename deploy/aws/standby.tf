@@ -12,6 +12,9 @@ resource "aws_dynamodb_table" "standby" {
   hash_key                    = "pk"
   range_key                   = "sk"
   deletion_protection_enabled = true
+  # It wakes the function of function/: which keys were written, no contents.
+  stream_enabled   = true
+  stream_view_type = "KEYS_ONLY"
 
   attribute {
     name = "pk"
@@ -54,6 +57,10 @@ resource "aws_iam_policy" "standby" {
 
 output "table_name" {
   value = aws_dynamodb_table.standby.name
+}
+
+output "stream_arn" {
+  value = aws_dynamodb_table.standby.stream_arn
 }
 
 output "policy_arn" {

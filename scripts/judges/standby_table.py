@@ -24,7 +24,7 @@ def cloudformation(path):
         raise SystemExit(f"{path.name}: the table is not retained")
     table = table["Properties"]
     unknown = set(table) - {"TableName", "BillingMode", "DeletionProtectionEnabled", "AttributeDefinitions", "KeySchema",
-                            "PointInTimeRecoverySpecification"}
+                            "PointInTimeRecoverySpecification", "StreamSpecification"}
     if unknown:
         raise SystemExit(f"{path.name}: the table has {unknown}, which the code does not make")
     types = {each["AttributeName"]: each["AttributeType"] for each in table["AttributeDefinitions"]}
@@ -34,6 +34,7 @@ def cloudformation(path):
         "billing_mode": table["BillingMode"],
         "deletion_protection": table["DeletionProtectionEnabled"],
         "point_in_time_recovery": table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        "stream": table["StreamSpecification"]["StreamViewType"],
         "actions": [action for statement in policy["Statement"] for action in statement["Action"]],
     }
 
@@ -54,7 +55,7 @@ def terraform(path):
     if not table["lifecycle"][0]["prevent_destroy"]:
         raise SystemExit(f"{path.name}: the table is not retained")
     unknown = set(table) - {"name", "billing_mode", "hash_key", "range_key", "deletion_protection_enabled", "attribute",
-                            "point_in_time_recovery", "lifecycle"}
+                            "point_in_time_recovery", "stream_enabled", "stream_view_type", "lifecycle"}
     if unknown:
         raise SystemExit(f"{path.name}: the table has {unknown}, which the code does not make")
     types = {each["name"]: each["type"] for each in table["attribute"]}
@@ -64,6 +65,7 @@ def terraform(path):
         "billing_mode": table["billing_mode"],
         "deletion_protection": table["deletion_protection_enabled"],
         "point_in_time_recovery": table["point_in_time_recovery"][0]["enabled"],
+        "stream": table["stream_view_type"] if table["stream_enabled"] else None,
         # An expression of Terraform's, which is not evaluated here.
         "actions": re.findall(r'"(dynamodb:\w+)"', policy),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
-    ScalarAttributeType, TableDescription, TableStatus,
+    ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
 };
 use tokio::time::{Instant, sleep};
 
@@ -53,7 +53,13 @@ pub(super) async fn create(caller: &Caller) -> Result<(), Error> {
     recover(caller).await
 }
 
+/// The table, with a stream that tells which keys were written: it wakes the function that drains. No contents leave by it.
 async fn make(caller: &Caller) -> Result<(), Error> {
+    let stream = StreamSpecification::builder()
+        .stream_enabled(true)
+        .stream_view_type(StreamViewType::KeysOnly)
+        .build()
+        .map_err(|error| caller.defect(&error))?;
     let (mut schema, mut attributes) = (Vec::new(), Vec::new());
     for (name, role, kind) in KEYS {
         let element = KeySchemaElement::builder().attribute_name(name).key_type(role);
@@ -70,6 +76,7 @@ async fn make(caller: &Caller) -> Result<(), Error> {
         .set_key_schema(Some(schema))
         .set_attribute_definitions(Some(attributes))
         .billing_mode(BillingMode::PayPerRequest)
+        .stream_specification(stream)
         .deletion_protection_enabled(true);
     caller
         .get(Kind::Write, "create the table", || request.clone().send())

@@ -14,7 +14,7 @@ use evenkeel_testkit::python_or_skip;
 
 use super::keeper::{block, change};
 use super::proxy::{Act, Proxy};
-use super::{connect, create, endpoint, fresh, settings};
+use super::{connect, create, endpoint, fresh, keeper, keys, settings};
 use crate::rows::place;
 
 /// What scripts/judges/standby_table.py says of a file.
@@ -25,6 +25,8 @@ struct Described {
     billing_mode: String,
     deletion_protection: bool,
     point_in_time_recovery: bool,
+    /// What its stream tells.
+    stream: String,
     /// What a process may do with the table.
     actions: BTreeSet<String>,
 }
@@ -74,6 +76,11 @@ async fn made(endpoint: &str) -> Described {
             .to_string(),
         deletion_protection: table.deletion_protection_enabled().unwrap(),
         point_in_time_recovery: recovers,
+        stream: table
+            .stream_specification()
+            .and_then(|stream| stream.stream_view_type())
+            .unwrap()
+            .to_string(),
         // A transaction is permitted by what it does to its items, which single requests do as well.
         actions: proxy
             .operations()
@@ -120,5 +127,44 @@ async fn the_files_make_the_table_that_the_code_makes() {
     assert_eq!(names, ["standby.cloudformation.yaml", "standby.tf"]);
     for (name, file) in files {
         assert_eq!(file, made, "deploy/aws/{name}");
+    }
+}
+
+/// The beginning of the sort keys whose insertion wakes the function of deploy/aws/function.
+fn wakes() -> String {
+    let file = repository().join("deploy/aws/function/drain.cloudformation.yaml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, rest) = text.split_once(r#""sk": {"S": [{"prefix": ""#).unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_is_parked_wakes_the_function_and_leases_and_records_do_not() {
+    let Some(endpoint) = endpoint() else { return };
+    let (config, keeper) = keeper(endpoint).await;
+    let wakes = wakes();
+    let waking = async || {
+        let all = keys(endpoint, &config).await;
+        let is_waking = |key: &&String| key.split_once(' ').unwrap().1.starts_with(&wakes);
+        (all.iter().filter(is_waking).count(), all.len())
+    };
+    assert!(keeper.put_lease(Process(1), 1, Bytes::new(), true).await.unwrap());
+    let at = place("orders", Some(0));
+    assert!(keeper.commit(vec![change(&at, None, Vec::new())]).await.unwrap());
+    let (waking_before, all) = waking().await;
+    assert!(
+        waking_before == 0 && all >= 3,
+        "{all} items, of which {waking_before} wake it"
+    );
+    // Small, and so large that it is staged.
+    for (expected, bytes) in [(1, 10), (2, 1_000_000)] {
+        let blocks = vec![block(expected - 1, bytes)];
+        assert!(
+            keeper
+                .commit(vec![change(&at, Some(expected), blocks)])
+                .await
+                .unwrap()
+        );
+        assert_eq!(waking().await.0 as u64, expected);
     }
 }
