@@ -17,6 +17,7 @@ use evenkeel_event::{TopicName, TopicPartition};
 use evenkeel_flow::diversion::{Input, Left, Member, Mode, Order, Placed, Process, Settings, Way};
 use evenkeel_flow::session::{self, Partition};
 use evenkeel_store::{AlarmKind, Place, SharedStandby};
+use futures_util::StreamExt as _;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::batch::Batch;
@@ -382,11 +383,32 @@ impl Engine {
             let remembered = tokio::time::timeout(LEAVE_WITHIN, remembered).await;
             tracing::debug!(%topic, ?remembered, "the topic's partitions");
         }
+        // When the last lane opens, the lease is renewed: that is usually under way now.
+        let renewed = tokio::time::timeout(LEAVE_WITHIN, self.last_renewal()).await;
+        tracing::debug!(?renewed, "the last renewal of the lease");
+        let Some(fleet) = &self.fleet else { return };
         let Order::Revoke { process, renewal } = fleet.member.leave() else {
             return;
         };
         let left = tokio::time::timeout(LEAVE_WITHIN, fleet.store.revoke(process, renewal)).await;
         tracing::debug!(?left, "the lease is given back");
+    }
+}
+
+impl Engine {
+    /// Waits until no renewal of the lease is under way. What else is under way is left to itself.
+    async fn last_renewal(&mut self) {
+        while self
+            .fleet
+            .as_ref()
+            .is_some_and(|fleet| fleet.member.is_renewing())
+        {
+            match self.work.next().await {
+                Some(Done::Fleet(input)) => self.tell_fleet(input),
+                Some(_) => {}
+                None => return,
+            }
+        }
     }
 }
 

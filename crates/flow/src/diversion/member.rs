@@ -109,6 +109,12 @@ impl<K: Ord + Clone + Debug> Member<K> {
         self.own.is_valid(now)
     }
 
+    /// True while a renewal of the lease is not answered. Made late, it would stand after the lease was taken away.
+    #[must_use]
+    pub fn is_renewing(&self) -> bool {
+        self.step == Step::Renewing
+    }
+
     /// The lease to take away when nothing of this process is under way any more: others then do not wait for it.
     #[must_use]
     pub fn leave(&self) -> Order<K> {
