@@ -27,7 +27,7 @@ const IMPORTED_ONLY_BY: [(&str, &[&str]); 3] = [
 const IMPORT_NONE: [&str; 3] = ["evenkeel-event", "evenkeel-embedded", "evenkeel-testkit"];
 
 /// Outside libraries and the crates that may know them, in tests too.
-const OWNERS: [(&str, &[&str]); 9] = [
+const OWNERS: [(&str, &[&str]); 10] = [
     ("kafka-protocol", &["evenkeel-broker", "evenkeel-embedded"]),
     ("axum", &["evenkeel-server"]),
     ("redb", &["evenkeel-store"]),
@@ -37,6 +37,7 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("aws-sigv4", &["evenkeel-broker"]),
     ("tokio-rustls", &["evenkeel-broker"]),
     ("clap", &["evenkeel-cli"]),
+    ("lambda_runtime", &["evenkeel-lambda"]),
 ];
 
 /// Crates that hold decisions, and the libraries for I/O, threads and randomness that they must do without.
@@ -131,5 +132,13 @@ fn breaches_are_seen() {
     check("evenkeel", &["kafka-protocol"], &[], 1);
     check("evenkeel-cli", &["evenkeel-testkit"], &[], 1);
     check("evenkeel-cli", &["axum"], &[], 1);
+    check(
+        "evenkeel-lambda",
+        &["evenkeel-worker", "lambda_runtime"],
+        &["evenkeel-embedded"],
+        0,
+    );
+    check("evenkeel-lambda", &["evenkeel-cli"], &[], 1);
+    check("evenkeel-server", &["lambda_runtime"], &[], 1);
     check("evenkeel-new", &[], &[], 1);
 }
