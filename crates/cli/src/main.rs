@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod hosted_registry;
 mod output;
+mod parked_look;
 mod record_line;
 mod registry;
 mod sdk;

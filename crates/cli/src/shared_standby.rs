@@ -23,6 +23,12 @@ pub(crate) async fn create(url: &str, application: &str) -> Result<()> {
         .context("the tables of the shared standby store cannot be made (standby.url says where it is)")
 }
 
+/// True when what the application `name`, or the one of the settings, parks lies in the store that the settings name.
+pub(crate) fn is_of(settings: &Settings, name: Option<&str>) -> bool {
+    let is_own = name.is_none_or(|name| name == settings.publish.application);
+    is_own && !settings.standby.url.reveal().is_empty()
+}
+
 /// The store that the settings name; `None` where what is parked is kept on this machine.
 pub(crate) async fn of(settings: &Settings) -> Result<Option<Arc<dyn SharedStandby>>> {
     let (standby, application) = (&settings.standby, &settings.publish.application);

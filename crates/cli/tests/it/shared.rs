@@ -66,6 +66,17 @@ fn what_one_process_parked_is_sent_on_by_another() {
     let status = platform.run(&["status", "-o", "json"]).with(100).json();
     let shown = status["standby"].as_array().unwrap();
     assert!(shown.iter().any(|standby| standby["events"] == 6), "{status}");
+    platform.run(&["standby", "hold"]).with(1);
+    let shown = platform.run(&["standby", "show", "-o", "json"]).with(0).lines();
+    let exported = platform.run(&["standby", "export"]).with(0).lines();
+    assert_eq!((shown.len(), exported.len()), (6, 6));
+    assert!(
+        shown
+            .iter()
+            .chain(&exported)
+            .all(|line| line["value"]["n"].is_number()),
+        "{shown:?}"
+    );
     // The platform drains what is in the store of its own settings.
     platform.start_again();
     until(|| parked(&platform) == 0);

@@ -82,10 +82,7 @@ impl Meter {
 
 pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -> Result<Outcome> {
     let name = options.chosen.application.clone();
-    let is_own = name
-        .as_ref()
-        .is_none_or(|name| *name == settings.publish.application);
-    let is_shared = is_own && !settings.standby.url.reveal().is_empty();
+    let is_shared = shared_standby::is_of(settings, name.as_deref());
     if name.is_none() && !is_shared && applications(settings)?.is_empty() {
         say!(
             "nothing is parked: no application has a standby store in {}",

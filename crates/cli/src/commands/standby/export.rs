@@ -17,9 +17,9 @@ use crate::config::Settings;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
 use crate::output::{print_line, say};
+use crate::parked_look::ParkedLook;
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
-use crate::standby::application;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -81,9 +81,8 @@ impl std::fmt::Display for Cursor {
 }
 
 pub(super) fn export(options: Export, settings: &Settings) -> Result<Outcome> {
-    let application = application(settings, options.chosen.application.clone())?;
+    let (application, mut look) = ParkedLook::open(settings, options.chosen.application.clone())?;
     let scope = options.chosen.scope();
-    let mut look = application.open()?;
     let mut places: Vec<Place> = look.open_places()?.into_iter().map(|held| held.place).collect();
     places.retain(|place| scope.covers(place));
     places.sort_by_key(|place| Cursor::of(place, 0));
@@ -115,11 +114,11 @@ pub(super) fn export(options: Export, settings: &Settings) -> Result<Outcome> {
             "{letters} dead letters are left out: they are no events to publish (evenkeel standby show has them)"
         );
     }
-    if undecoded > 0 || !look.damaged().is_empty() {
+    let damages = look.damaged()?.len();
+    if undecoded > 0 || damages > 0 {
         say!(
-            "{undecoded} events could not be decoded and have value_base64, which evenkeel publish refuses; {} places of \
-             the files cannot be read",
-            look.damaged().len()
+            "{undecoded} events could not be decoded and have value_base64, which evenkeel publish refuses; {damages} \
+             places of the store cannot be read"
         );
         return Ok(Outcome::Findings);
     }

@@ -10,6 +10,7 @@ use super::Chosen;
 use crate::config::Settings;
 use crate::exit::Outcome;
 use crate::output::{Format, Tabular, print_list, say};
+use crate::shared_standby;
 use crate::standby::application;
 
 #[derive(Debug, Args)]
@@ -54,6 +55,12 @@ impl Tabular for Row {
 }
 
 pub(super) fn hold(options: Hold, format: Format, settings: &Settings) -> Result<Outcome> {
+    if shared_standby::is_of(settings, options.chosen.application.as_deref()) {
+        bail!(
+            "what lies in the store of standby.url cannot be held back yet: the processes on other machines would not know \
+             of it"
+        );
+    }
     let application = application(settings, options.chosen.application.clone())?;
     let (scope, now) = (options.chosen.scope(), SystemClock::default().now());
     let holds = Holds::hold(&application.directory, scope.clone(), now, &options.reason)?;

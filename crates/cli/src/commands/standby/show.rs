@@ -14,9 +14,9 @@ use crate::config::Settings;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
 use crate::output::{Format, print_line, say, write_stdout};
+use crate::parked_look::ParkedLook;
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
-use crate::standby::application;
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
@@ -48,9 +48,8 @@ struct Line {
 }
 
 pub(super) fn show(options: Show, format: Format, settings: &Settings) -> Result<Outcome> {
-    let application = application(settings, options.chosen.application.clone())?;
+    let (application, mut look) = ParkedLook::open(settings, options.chosen.application.clone())?;
     let scope = options.chosen.scope();
-    let mut look = application.open()?;
     let places = look.open_places()?;
     let mut decoder = Decoder::of_parked(&application, Arc::new(Registry::new(settings)));
     for held in places.iter().filter(|held| scope.covers(&held.place)) {
@@ -72,7 +71,7 @@ pub(super) fn show(options: Show, format: Format, settings: &Settings) -> Result
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    for damage in look.damaged() {
+    for damage in look.damaged()? {
         say!(
             "alarm: {} cannot be read from byte {} on; what is there is left out",
             damage.file.display(),

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use anyhow::{Context as _, Result};
 use evenkeel_broker::batch::{Batch, DECOMPRESSED_BYTES_MAX, RecordView};
 use evenkeel_event::clock::Timestamp;
-use evenkeel_store::{DiskLook, Kind, Place, StoredRow};
+use evenkeel_store::{Kind, Place, StoredRow};
+
+use crate::parked_look::ParkedLook;
 
 /// Most bytes that are read at once.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -22,7 +24,7 @@ pub(super) struct Parked {
 
 /// Shows `visit` the records of `place` from the position `from` on, until it has seen enough.
 pub(super) fn walk(
-    look: &mut DiskLook,
+    look: &mut ParkedLook,
     place: &Place,
     from: u64,
     mut visit: impl FnMut(Parked, &RecordView<'_>) -> Result<ControlFlow<()>>,
