@@ -59,7 +59,8 @@ pub async fn open(
 ) -> Result<Arc<dyn SharedStandby>, AddressError> {
     match Address::of(url)? {
         Address::Postgres(url) => postgres::open(url, application, bytes_max).await,
-        Address::Dynamo(table) => dynamodb::open(table, bytes_max).await,
+        // Boxed, because the SDK's futures are so deep that whoever holds one may not compile.
+        Address::Dynamo(table) => Box::pin(dynamodb::open(table, bytes_max)).await,
     }
 }
 
@@ -70,7 +71,7 @@ pub async fn open(
 pub async fn create(url: &str, application: &str) -> Result<(), AddressError> {
     match Address::of(url)? {
         Address::Postgres(url) => postgres::create(url, application).await,
-        Address::Dynamo(table) => dynamodb::create(table).await,
+        Address::Dynamo(table) => Box::pin(dynamodb::create(table)).await,
     }
 }
 

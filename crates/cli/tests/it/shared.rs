@@ -35,6 +35,47 @@ fn processes_that_share_keys_lose_double_and_reorder_nothing() {
     }
 }
 
+/// The binary with AWS's libraries makes the table and publishes over it. What faults do there is played by hand: DynamoDB
+/// local on a busy machine is too slow for them.
+#[cfg(feature = "aws")]
+#[test]
+fn processes_share_a_table_of_dynamodb() {
+    let Some(server) = evenkeel_testkit::dynamodb_or_skip() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let aws = |arguments: &[&str]| {
+        let mut command = command(directory.path());
+        command
+            .args(arguments)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", server.endpoint())
+            .envs([("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "test")])
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("EVENKEEL_STANDBY__URL", "dynamodb:parked");
+        run(command, "")
+    };
+    aws(&["standby", "list"]).with(1);
+    aws(&["standby", "init"]).with(0);
+    let verify = ["verify", "--standby", "dynamodb:parked", "--scenario", "calm"];
+    let options = [
+        "--publishers",
+        "2",
+        "--rate",
+        "50",
+        "--seconds",
+        "3",
+        "-o",
+        "json",
+    ];
+    let ended = aws(&[&verify[..], &options].concat()).with(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert!(
+        report.pointer("/events/published").and_then(Value::as_u64) > Some(100),
+        "{report}"
+    );
+    aws(&["standby", "list"]).with(0);
+}
+
 fn parked(platform: &Platform) -> u64 {
     let listed = platform.run(&["standby", "list", "-o", "json"]).with(0).json();
     let rows = listed.as_array().unwrap();

@@ -82,11 +82,11 @@ pub enum PublishError {
         source: Arc<SchemaError>,
     },
     /// Kafka cannot take the event and the standby store did not either.
-    #[error("topic {topic}: Kafka cannot take the event, and the standby store {}", standby(*full))]
+    #[error("topic {topic}: Kafka cannot take the event, and the standby store {}", standby(*full, *may_have_landed))]
     NotParked {
         /// The topic.
         topic: TopicName,
-        /// True when the store refused it; false when it does not say whether it has it.
+        /// True when the store refused it; false when it does not answer.
         full: bool,
         /// True when the event may be written nevertheless.
         may_have_landed: bool,
@@ -144,10 +144,10 @@ impl PublishError {
     }
 }
 
-const fn standby(full: bool) -> &'static str {
-    if full {
-        "refused it: it is full or cannot be written"
-    } else {
-        "does not say whether it has it"
+const fn standby(full: bool, may_have_landed: bool) -> &'static str {
+    match (full, may_have_landed) {
+        (true, _) => "refused it: it is full or cannot be written",
+        (false, true) => "does not say whether it has it",
+        (false, false) => "does not answer",
     }
 }
