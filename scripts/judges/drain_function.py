@@ -6,20 +6,13 @@ cfn-lint judges CloudFormation's; Terraform's is parsed. Exits 1 with what is wr
 import json
 import re
 import sys
-from pathlib import Path
 
-import cfnlint.decode
-import hcl2
-from cfnlint.api import ManualArgs, lint_file
+import templates
 
 
 def cloudformation(path):
-    findings = lint_file(path, config=ManualArgs(regions=["eu-west-1", "us-east-1"]))
-    if findings:
-        raise SystemExit(f"{path.name}: " + "; ".join(str(finding) for finding in findings))
-    template, _ = cfnlint.decode.decode(str(path))
     made = {}
-    for each in template["Resources"].values():
+    for each in templates.cloudformation(path).values():
         made.setdefault(each["Type"], []).append(each["Properties"])
     function, = made["AWS::Lambda::Function"]
     stream, = made["AWS::Lambda::EventSourceMapping"]
@@ -51,12 +44,9 @@ def listed(value):
 
 
 def terraform(path):
-    with open(path) as file:
-        parsed = hcl2.load(file)
     made = {}
-    for each in parsed["resource"]:
-        for kind, named in each.items():
-            made.setdefault(kind, []).extend(named.values())
+    for kind, _, body in templates.terraform(path):
+        made.setdefault(kind, []).append(body)
     function, = made["aws_lambda_function"]
     stream, = made["aws_lambda_event_source_mapping"]
     retries, = made["aws_lambda_function_event_invoke_config"]
@@ -88,11 +78,4 @@ def terraform(path):
     }
 
 
-folder = Path(sys.argv[1])
-described = {}
-for path in sorted(folder.iterdir()):
-    if path.suffix == ".yaml":
-        described[path.name] = cloudformation(path)
-    elif path.suffix == ".tf":
-        described[path.name] = terraform(path)
-print(json.dumps(described))
+templates.describe(sys.argv[1], {".yaml": cloudformation, ".tf": terraform})

@@ -3,22 +3,14 @@
 Usage: standby_table.py FOLDER
 cfn-lint judges CloudFormation's; Terraform's is parsed. Exits 1 with what is wrong."""
 
-import json
 import re
 import sys
-from pathlib import Path
 
-import cfnlint.decode
-import hcl2
-from cfnlint.api import ManualArgs, lint_file
+import templates
 
 
 def cloudformation(path):
-    findings = lint_file(path, config=ManualArgs(regions=["eu-west-1", "us-east-1"]))
-    if findings:
-        raise SystemExit(f"{path.name}: " + "; ".join(str(finding) for finding in findings))
-    template, _ = cfnlint.decode.decode(str(path))
-    resources = template["Resources"]
+    resources = templates.cloudformation(path)
     table = only(resources, "AWS::DynamoDB::Table")
     if table["DeletionPolicy"] != "Retain" or table["UpdateReplacePolicy"] != "Retain":
         raise SystemExit(f"{path.name}: the table is not retained")
@@ -48,9 +40,7 @@ def only(resources, kind):
 
 
 def terraform(path):
-    with open(path) as file:
-        parsed = hcl2.load(file)
-    resources = {(kind, name): body for each in parsed["resource"] for kind, named in each.items() for name, body in named.items()}
+    resources = {(kind, name): body for kind, name, body in templates.terraform(path)}
     table = resources["aws_dynamodb_table", "standby"]
     if not table["lifecycle"][0]["prevent_destroy"]:
         raise SystemExit(f"{path.name}: the table is not retained")
@@ -71,11 +61,4 @@ def terraform(path):
     }
 
 
-folder = Path(sys.argv[1])
-described = {}
-for path in sorted(folder.iterdir()):
-    if path.suffix == ".yaml":
-        described[path.name] = cloudformation(path)
-    elif path.suffix == ".tf":
-        described[path.name] = terraform(path)
-print(json.dumps(described))
+templates.describe(sys.argv[1], {".yaml": cloudformation, ".tf": terraform})

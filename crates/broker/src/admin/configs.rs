@@ -153,12 +153,8 @@ impl Cluster {
     /// When the topic is not there, its settings may not be seen, or no answer could be had.
     pub async fn batch_bytes_max(&self, topic: &TopicName) -> Result<usize, Error> {
         const DEFAULT: usize = 1_048_588;
-        let name = "max.message.bytes";
-        let settings = self.settings(&Resource::Topic(topic.clone()), &[name]).await?;
-        let value = settings.into_iter().find(|setting| setting.name == name);
-        Ok(value
-            .and_then(|setting| setting.value?.parse().ok())
-            .unwrap_or(DEFAULT))
+        let value = self.topic_setting(topic, "max.message.bytes").await?;
+        Ok(value.and_then(|bytes| bytes.parse().ok()).unwrap_or(DEFAULT))
     }
 
     /// True when records of a topic go once there are younger ones of their keys (`cleanup.policy`): what is not there
@@ -167,10 +163,14 @@ impl Cluster {
     /// # Errors
     /// When the topic is not there, its settings may not be seen, or no answer could be had.
     pub async fn is_compacted(&self, topic: &TopicName) -> Result<bool, Error> {
-        let name = "cleanup.policy";
+        let policy = self.topic_setting(topic, "cleanup.policy").await?;
+        Ok(policy.is_some_and(|policy| policy.contains("compact")))
+    }
+
+    async fn topic_setting(&self, topic: &TopicName, name: &str) -> Result<Option<String>, Error> {
         let settings = self.settings(&Resource::Topic(topic.clone()), &[name]).await?;
-        let mut policies = settings.into_iter().filter(|setting| setting.name == name);
-        Ok(policies.any(|setting| setting.value.is_some_and(|policy| policy.contains("compact"))))
+        let setting = settings.into_iter().find(|setting| setting.name == name);
+        Ok(setting.and_then(|setting| setting.value))
     }
 }
 

@@ -393,9 +393,7 @@ impl Engine {
         let left = tokio::time::timeout(LEAVE_WITHIN, fleet.store.revoke(process, renewal)).await;
         tracing::debug!(?left, "the lease is given back");
     }
-}
 
-impl Engine {
     /// Waits until no renewal of the lease is under way. What else is under way is left to itself.
     async fn last_renewal(&mut self) {
         while self
