@@ -111,15 +111,14 @@ async fn what_does_not_fit_into_the_time_is_left_to_the_next_invocation() {
     );
     stage.faults().clear();
     // Its lease was given back: the next one, here of another process, does not wait for it to run out.
+    assert_eq!(stage.store().await.leases().await.unwrap(), []);
     let mut next = Function::start(&stage.variables());
-    let begun = std::time::Instant::now();
     let second = next.drain(LONG);
     assert_eq!(
         (&second["ended"], &second["left"]),
         (&json!("empty"), &json!(0)),
         "{second}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     stage.check(&keys, 2_500).await;
 }
 
