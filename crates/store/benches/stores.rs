@@ -1,5 +1,5 @@
-//! 512-byte appends to the three standby stores at 1, 64 and 256 writers, and the drain of what they left. Run:
-//! `cargo bench -p evenkeel-store --features aws,postgres --bench stores -- [SECONDS]`. PostgreSQL and DynamoDB local are
+//! 512-byte appends to the three standby stores at 1, 64 and 256 writers, and the drain of what they left; then four processes
+//! that append to one place. Run: `cargo bench -p evenkeel-store --features aws,postgres --bench stores -- [SECONDS]`. PostgreSQL and DynamoDB local are
 //! started for it; DynamoDB local keeps its table in memory, so its figures are those of the requests, not of a disk.
 
 #![allow(
@@ -28,9 +28,24 @@ const WRITERS: [u64; 3] = [1, 64, 256];
 /// Each store takes its turn this often, so that all see the same load; the median counts.
 const ROUNDS: usize = 3;
 const PARTITIONS: i32 = 6;
+/// Stores that are open at once when processes share a place, and how many append through each.
+const PROCESSES: usize = 4;
+const WRITERS_EACH: u64 = 16;
 /// Bytes that a drain reads at once, as a publisher does.
 const READ_BYTES: usize = 512 << 10;
 const LIMIT_BYTES: u64 = 4 << 30;
+
+/// What processes that share a place did in one round.
+#[derive(Debug, Default)]
+struct Shared {
+    appends_per_second: f64,
+    p50: f64,
+    p99: f64,
+    longest: f64,
+    /// Appends of the process with the fewest, beside those of the one with the most.
+    fairness: f64,
+    refused: f64,
+}
 
 /// What one store did in one round.
 #[derive(Debug, Default)]
@@ -64,7 +79,7 @@ async fn measure(time: Duration) {
             let stores: [Arc<dyn Standby>; 3] = [
                 Arc::new(DiskStandby::open(&Config::new(directory.path())).expect("a store on disk")),
                 Arc::new(on_postgres(&postgres, &name).await),
-                Arc::new(on_dynamodb(&dynamodb, &name).await),
+                Arc::new(on_dynamodb(&dynamodb, &name, true).await),
             ];
             for (of_store, store) in rounds.iter_mut().zip(stores) {
                 of_store.push(play(&store, writers, time).await);
@@ -81,6 +96,32 @@ async fn measure(time: Duration) {
             );
         }
     }
+    println!("{PROCESSES} processes with {WRITERS_EACH} writers each, all to one place");
+    println!("store       appends/s   p50 ms   p99 ms  longest ms  fewest/most  refused");
+    let mut rounds: [Vec<Shared>; 2] = Default::default();
+    for round in 0..ROUNDS {
+        let name = format!("shared_{round}");
+        let mut stores: [Vec<Arc<dyn Standby>>; 2] = Default::default();
+        for process in 0..PROCESSES {
+            stores[0].push(Arc::new(on_postgres(&postgres, &name).await));
+            stores[1].push(Arc::new(on_dynamodb(&dynamodb, &name, process == 0).await));
+        }
+        for (of_store, stores) in rounds.iter_mut().zip(stores) {
+            of_store.push(share(&stores, time).await);
+        }
+    }
+    for (name, of_store) in ["postgresql", "dynamodb"].into_iter().zip(&rounds) {
+        let figure = |of: fn(&Shared) -> f64| median(of_store.iter().map(of).collect());
+        println!(
+            "{name:<10} {:>10.0} {:>8.2} {:>8.2} {:>11.2} {:>12.2} {:>8.0}",
+            figure(|round| round.appends_per_second),
+            figure(|round| round.p50),
+            figure(|round| round.p99),
+            figure(|round| round.longest),
+            figure(|round| round.fairness),
+            figure(|round| round.refused),
+        );
+    }
 }
 
 async fn on_postgres(server: &PostgresServer, schema: &str) -> ServerStandby<Postgres> {
@@ -92,7 +133,7 @@ async fn on_postgres(server: &PostgresServer, schema: &str) -> ServerStandby<Pos
     ServerStandby::new(keeper, LIMIT_BYTES)
 }
 
-async fn on_dynamodb(server: &DynamoDb, table: &str) -> ServerStandby<DynamoKeeper> {
+async fn on_dynamodb(server: &DynamoDb, table: &str, is_new: bool) -> ServerStandby<DynamoKeeper> {
     let settings = || {
         Builder::new()
             .behavior_version(BehaviorVersion::latest())
@@ -102,9 +143,11 @@ async fn on_dynamodb(server: &DynamoDb, table: &str) -> ServerStandby<DynamoKeep
             .endpoint_url(server.endpoint())
     };
     let config = DynamoConfig::new(table);
-    DynamoKeeper::create_table_with(&config, settings())
-        .await
-        .expect("a new table");
+    if is_new {
+        DynamoKeeper::create_table_with(&config, settings())
+            .await
+            .expect("a new table");
+    }
     let keeper = DynamoKeeper::connect_with(&config, settings())
         .await
         .expect("the table");
@@ -119,14 +162,10 @@ async fn play(store: &Arc<dyn Standby>, writers: u64, time: Duration) -> Round {
         .collect();
     let mut waits = Vec::new();
     for task in tasks {
-        waits.extend(task.await.expect("a writer"));
+        waits.extend(task.await.expect("a writer").0);
     }
     let appended = start.elapsed();
     waits.sort();
-    let percentile = |percent: usize| {
-        let at = (waits.len() * percent / 100).min(waits.len().saturating_sub(1));
-        waits.get(at).map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
-    };
     let start = Instant::now();
     let drains: Vec<_> = (0..PARTITIONS)
         .map(|partition| tokio::spawn(drain(store.clone(), partition)))
@@ -138,10 +177,48 @@ async fn play(store: &Arc<dyn Standby>, writers: u64, time: Duration) -> Round {
     assert_eq!(drained, waits.len() as u64, "what was appended is drained");
     Round {
         appends_per_second: waits.len() as f64 / appended.as_secs_f64(),
-        p50: percentile(50),
-        p99: percentile(99),
+        p50: percentile(&waits, 50),
+        p99: percentile(&waits, 99),
         drained_per_second: drained as f64 / start.elapsed().as_secs_f64(),
     }
+}
+
+/// Appends for `time` through each of the stores to the same place.
+async fn share(stores: &[Arc<dyn Standby>], time: Duration) -> Shared {
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..)
+        .zip(stores)
+        .flat_map(|(process, store)| (0..WRITERS_EACH).map(move |writer| (process, writer, store)))
+        .map(|(process, writer, store)| {
+            let number = (process * WRITERS_EACH + writer) * PARTITIONS.unsigned_abs() as u64;
+            (process, tokio::spawn(append(store.clone(), number, start + time)))
+        })
+        .collect();
+    let (mut waits, mut refused, mut of_process) = (Vec::new(), 0_u32, [0_usize; PROCESSES]);
+    for (process, task) in tasks {
+        let (made, failed) = task.await.expect("a writer");
+        of_process[process as usize] += made.len();
+        waits.extend(made);
+        refused += failed;
+    }
+    let appended = start.elapsed();
+    waits.sort();
+    let fewest = of_process.iter().min().copied().unwrap_or_default();
+    let most = of_process.iter().max().copied().unwrap_or_default();
+    Shared {
+        appends_per_second: waits.len() as f64 / appended.as_secs_f64(),
+        p50: percentile(&waits, 50),
+        p99: percentile(&waits, 99),
+        longest: percentile(&waits, 100),
+        fairness: fewest as f64 / most.max(1) as f64,
+        refused: f64::from(refused),
+    }
+}
+
+/// Milliseconds; `waits` are sorted.
+fn percentile(waits: &[Duration], percent: usize) -> f64 {
+    let at = (waits.len() * percent / 100).min(waits.len().saturating_sub(1));
+    waits.get(at).map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
 }
 
 fn place(partition: i32) -> Place {
@@ -151,10 +228,10 @@ fn place(partition: i32) -> Place {
     }
 }
 
-/// Appends one row after the other until `end`; how long each took.
-async fn append(store: Arc<dyn Standby>, writer: u64, end: Instant) -> Vec<Duration> {
+/// Appends one row after the other until `end`; how long each took, and how many were refused.
+async fn append(store: Arc<dyn Standby>, writer: u64, end: Instant) -> (Vec<Duration>, u32) {
     let at = place((writer % PARTITIONS.unsigned_abs() as u64) as i32);
-    let mut waits = Vec::new();
+    let (mut waits, mut refused) = (Vec::new(), 0);
     while Instant::now() < end {
         let row = Row {
             kind: Kind::Event,
@@ -168,10 +245,13 @@ async fn append(store: Arc<dyn Standby>, writer: u64, end: Instant) -> Vec<Durat
             number: waits.len() as u64,
         };
         let start = Instant::now();
-        store.append(&at, id, vec![row]).await.expect("an append");
-        waits.push(start.elapsed());
+        match store.append(&at, id, vec![row]).await {
+            Ok(_) => waits.push(start.elapsed()),
+            Err(evenkeel_store::Error::Throttled { .. }) => refused += 1,
+            Err(error) => panic!("an append: {error}"),
+        }
     }
-    waits
+    (waits, refused)
 }
 
 /// Reads and removes piece by piece, and counts the rows.

@@ -44,6 +44,15 @@ pub(super) enum Kind {
     Write,
 }
 
+/// What a transaction does when another one is at the same items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnConflict {
+    /// It is made again: its condition may hold still.
+    Again,
+    /// Its condition is taken not to hold: the other one replaces what it asks for.
+    Yield,
+}
+
 /// What is known of a request that is made again and again.
 pub(super) struct Course<'call> {
     caller: &'call Caller,
@@ -106,6 +115,7 @@ impl Caller {
         &self,
         action: &'static str,
         items: Vec<TransactWriteItem>,
+        on_conflict: OnConflict,
     ) -> Result<bool, Error> {
         let token = format!("{:032x}", rand::random::<u128>());
         let mut course = self.course(Kind::Write, action);
@@ -123,6 +133,12 @@ impl Caller {
                 Ok(Ok(_)) => return Ok(true),
                 Ok(Err(error)) => match judge_transaction(&error) {
                     Verdict::ConditionFailed => return Ok(false),
+                    // Unless an attempt before it is the other one.
+                    Verdict::Conflict(_)
+                        if on_conflict == OnConflict::Yield && !course.may_have_been_made =>
+                    {
+                        return Ok(false);
+                    }
                     verdict => course.go_on(verdict).await?,
                 },
                 Err(_) => return Err(course.end(Verdict::Lost("no answer in time".to_owned()))),

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::block;
-use super::call::Caller;
+use super::call::{Caller, OnConflict};
 use super::item::{self, COUNT, FIRST, Item, Key, PK, SK, STAGE};
 use super::pages::Pages;
 use super::stage;
@@ -44,6 +44,8 @@ async fn remove_block(caller: &Caller, item: Item) -> Result<(), Error> {
         TransactWriteItem::builder().delete(delete).build(),
         stage::hidden(&caller.table, &parts).map_err(|error| caller.defect(&error))?,
     ];
-    caller.transact("remove a drained block", items).await?;
+    caller
+        .transact("remove a drained block", items, OnConflict::Again)
+        .await?;
     stage::remove(caller, &parts).await
 }

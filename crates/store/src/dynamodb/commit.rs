@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use bytes::{Bytes, BytesMut};
 
 use super::block::{self, Held};
-use super::call::{Caller, Kind};
+use super::call::{Caller, Kind, OnConflict};
 use super::failure::Verdict;
 use super::item::{self, BLOCKS, DATA, Item, Key, LISTED, REV};
 use super::stage::{self, Stage};
@@ -106,7 +106,9 @@ pub(super) async fn commit(caller: &Caller, known: &Known, changes: Vec<Change>)
         .collect();
     let items = items(&caller.table, &changes, held, &listing, staged.as_ref())
         .map_err(|error| caller.defect(&error))?;
-    let is_made = caller.transact("write the records of places", items).await?;
+    let is_made = caller
+        .transact("write the records of places", items, OnConflict::Yield)
+        .await?;
     if is_made {
         for change in &changes {
             known.learn(&change.place, next(change.expected), change.is_listed);

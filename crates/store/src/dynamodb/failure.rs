@@ -119,9 +119,9 @@ pub(super) fn judge_code(code: &str, message: &str) -> Verdict {
         | "Throttling"
         | "RequestLimitExceeded"
         | "LimitExceededException" => Verdict::Throttled(reason),
-        "TransactionConflictException"
-        | "TransactionInProgressException"
-        | "ReplicatedWriteConflictException" => Verdict::Conflict(reason),
+        "TransactionConflictException" | "ReplicatedWriteConflictException" => Verdict::Conflict(reason),
+        // An earlier attempt is still at work.
+        "TransactionInProgressException" => Verdict::Lost(reason),
         "ResourceNotFoundException" | "TableNotFoundException" => refused(
             "create the table (deploy/aws has it for CloudFormation and Terraform), or name the table and the region that hold it",
         ),

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use bytes::Bytes;
 use evenkeel_flow::diversion::Process;
 
-use super::call::Caller;
+use super::call::{Caller, OnConflict};
 use super::item::{self, DATA, Key, LEASES, REV};
 use super::pages::Pages;
 use crate::Error;
@@ -38,7 +38,7 @@ pub(super) async fn put(
         .map_err(|error| caller.defect(&error))?;
     // As a transaction, whose token tells a repeated request from another one's.
     let items = vec![TransactWriteItem::builder().put(put).build()];
-    caller.transact("renew a lease", items).await
+    caller.transact("renew a lease", items, OnConflict::Again).await
 }
 
 /// Removes a lease whose renewal is this one. False: it is another, or none stands.
@@ -52,7 +52,9 @@ pub(super) async fn remove(caller: &Caller, process: Process, renewal: u64) -> R
         .build()
         .map_err(|error| caller.defect(&error))?;
     let items = vec![TransactWriteItem::builder().delete(delete).build()];
-    caller.transact("take a lease away", items).await
+    caller
+        .transact("take a lease away", items, OnConflict::Again)
+        .await
 }
 
 /// All leases that stand, in no order.

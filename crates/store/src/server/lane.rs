@@ -3,24 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use evenkeel_event::backoff::Backoff;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::contention::{Contention, Trial};
 use super::keeper::{Change, Keeper, Kept};
 use super::record::{Answer, Ask, Draft, Record, bytes_of};
 use super::usage::Usage;
 use crate::{Error, Place};
 
-/// Between two attempts to replace a record that others replace too.
-pub(super) const CONTENDED: Backoff = Backoff {
-    first: Duration::from_millis(5),
-    longest: Duration::from_millis(500),
-};
-/// Attempts to replace a record before its callers are told that it is asked for too much.
-pub(super) const ATTEMPTS_MAX: u32 = 40;
 /// Asks that are decided together, at most.
 const ASKS_MAX: usize = 512;
 /// Bytes of rows that are committed together, at most, or one append.
@@ -39,6 +32,8 @@ pub(super) struct Lane<K> {
     waiting: Mutex<Waiting>,
     /// The record as this process last wrote or read it: good enough to try, never to answer by.
     seen: Mutex<Option<Seen>>,
+    /// Used by the one who works.
+    contention: tokio::sync::Mutex<Contention>,
     is_cleaning: Arc<AtomicBool>,
     cleaned_bytes: Mutex<u64>,
 }
@@ -102,6 +97,7 @@ impl<K: Keeper> Lane<K> {
             usage,
             waiting: Mutex::default(),
             seen: Mutex::default(),
+            contention: tokio::sync::Mutex::default(),
             is_cleaning: Arc::default(),
             cleaned_bytes: Mutex::default(),
         }
@@ -144,12 +140,13 @@ impl<K: Keeper> Lane<K> {
     }
 
     async fn work(self: Arc<Self>) {
+        let mut contention = self.contention.lock().await;
         loop {
             let (asks, tell) = self.take();
             if asks.is_empty() {
                 return;
             }
-            match self.carry(&asks).await {
+            match self.carry(&asks, &mut contention).await {
                 Ok(answers) => {
                     for (told, answer) in tell.into_iter().zip(answers) {
                         // Whoever went away needs no answer.
@@ -161,6 +158,10 @@ impl<K: Keeper> Lane<K> {
                         drop(told.send(Err(error.clone())));
                     }
                 }
+            }
+            if contention.give_way().await {
+                // Others were let in: what is remembered is likely to be old.
+                *lock(&self.seen) = None;
             }
         }
     }
@@ -185,9 +186,13 @@ impl<K: Keeper> Lane<K> {
     }
 
     /// Decides and commits until the record is the one that was decided on.
-    async fn carry(&self, asks: &[Ask]) -> Result<Vec<Result<Answer, Error>>, Error> {
+    async fn carry(
+        &self,
+        asks: &[Ask],
+        contention: &mut Contention,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
         let mut seen = lock(&self.seen).take();
-        let mut failures = 0;
+        let mut trial = Trial::new();
         loop {
             let is_fresh = seen.is_none();
             let Seen { revision, record } = match seen.take() {
@@ -208,13 +213,16 @@ impl<K: Keeper> Lane<K> {
                 continue;
             }
             let changes = vec![change(&self.place, revision, &draft)];
-            if self.keeper.commit(changes).await? {
+            let began = Instant::now();
+            let is_made = self.keeper.commit(changes).await?;
+            contention.took(began.elapsed());
+            if is_made {
+                contention.made(rand::random());
                 self.usage.add(room.used_bytes - before);
                 self.keep(Some(revision.map_or(1, |revision| revision + 1)), draft.record);
                 return Ok(answers);
             }
-            failures += 1;
-            wait_for_others(&*self.keeper, failures).await?;
+            trial.again(self.keeper.name(), contention).await?;
         }
     }
 
@@ -242,18 +250,4 @@ impl<K: Keeper> Lane<K> {
             is_cleaning.store(false, Ordering::Release);
         });
     }
-}
-
-/// Waits before a record is tried again that others replaced, or says that it is of no use.
-pub(super) async fn wait_for_others(keeper: &impl Keeper, failures: u32) -> Result<(), Error> {
-    if failures >= ATTEMPTS_MAX {
-        return Err(Error::Throttled {
-            server: keeper.name().to_owned(),
-            action: "replace the record of a place",
-            reason: format!("others replaced it {failures} times meanwhile"),
-            may_have_been_made: false,
-        });
-    }
-    tokio::time::sleep(CONTENDED.wait(failures, rand::random())).await;
-    Ok(())
 }

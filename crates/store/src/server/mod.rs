@@ -6,6 +6,7 @@
 
 mod appends;
 mod block;
+mod contention;
 pub mod faulty;
 mod keeper;
 mod lane;
@@ -20,9 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evenkeel_flow::session::StampedRange;
 
+use self::contention::{Contention, Trial};
 use self::faulty::Faulty;
 pub use self::keeper::{Block, Change, Keeper, Kept};
-use self::lane::{Lane, Seen, change, decode, fetch, wait_for_others};
+use self::lane::{Lane, Seen, change, decode, fetch};
 use self::read::Damages;
 use self::record::{Answer, Ask, Draft, Record};
 use self::usage::Usage;
@@ -33,8 +35,6 @@ use crate::{AppendId, AppendIn, Damage, Error, Piece, Place, PlaceStats, Row, Sp
 const LANES_MAX: usize = 4_096;
 /// Most bytes of one append.
 const APPEND_BYTES_MAX: u64 = 64 << 20;
-/// How often the row is looked for that becomes the oldest, while others append and remove.
-const FRONT_ATTEMPTS: u32 = 8;
 
 /// A standby store on a server that any number of processes share. Its limit is judged by a sum that is up to a second old:
 /// processes that append at the same time may together go beyond it by what they append within a second.
@@ -118,19 +118,18 @@ impl<K: Keeper> ServerStandby<K> {
 
     async fn remove_below(&self, place: &Place, below: u64) -> Result<(), Error> {
         let lane = self.lane_of(place);
-        for failures in 1..=FRONT_ATTEMPTS {
-            let seen = match failures {
-                1 => lane.seen().await?,
-                _ => lane.fetch().await?,
-            };
+        let (mut trial, mut contention) = (Trial::new(), Contention::default());
+        let mut seen = lane.seen().await?;
+        loop {
             let front = self.front(place, &seen, below).await?;
             match lane.ask(Ask::Remove { below, front }).await? {
                 Answer::Remove(true) => return Ok(()),
-                Answer::Remove(false) => wait_for_others(&*self.keeper, failures).await?,
+                // Others append and remove meanwhile: another row becomes the oldest.
+                Answer::Remove(false) => trial.again(self.keeper.name(), &mut contention).await?,
                 _ => return Err(self.mixed_up(place)),
             }
+            seen = lane.fetch().await?;
         }
-        wait_for_others(&*self.keeper, lane::ATTEMPTS_MAX).await
     }
 
     /// Never happens: an ask has an answer of its own kind.
@@ -147,7 +146,7 @@ impl<K: Keeper> ServerStandby<K> {
         for (place, row) in rows {
             targets.entry(place).or_default().push(row.clone());
         }
-        let mut failures = 0;
+        let (mut trial, mut contention) = (Trial::new(), Contention::default());
         loop {
             let mut drafts = BTreeMap::<&Place, (Option<u64>, Draft)>::new();
             let seen = fetch(&*self.keeper, from).await?;
@@ -172,8 +171,7 @@ impl<K: Keeper> ServerStandby<K> {
             if is_removed && (changes.is_empty() || self.keeper.commit(changes).await?) {
                 return Ok(());
             }
-            failures += 1;
-            wait_for_others(&*self.keeper, failures).await?;
+            trial.again(self.keeper.name(), &mut contention).await?;
         }
     }
 

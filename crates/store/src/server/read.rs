@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use evenkeel_flow::session::StampedRange;
 
+use super::contention::{Contention, Trial};
 use super::keeper::{Block, Keeper};
-use super::lane::{Seen, fetch, wait_for_others};
+use super::lane::{Seen, fetch};
 use super::record::{Front, Record};
 use super::{ServerStandby, block};
 use crate::{Damage, Error, Piece, Place, Span, StoredRow};
@@ -125,7 +126,7 @@ impl<K: Keeper> ServerStandby<K> {
     /// Rows and stamps of a place as they were at one moment. Where blocks are missing the record is asked again: somebody
     /// may have removed them.
     pub(super) async fn piece(&self, place: &Place, from: u64, bytes_max: usize) -> Result<Piece, Error> {
-        let mut failures = 0;
+        let (mut trial, mut contention) = (Trial::new(), Contention::default());
         let mut seen = fetch(&*self.keeper, place).await?;
         loop {
             let (piece, damaged) = self.read_as_of(place, &seen.record, from, bytes_max).await?;
@@ -140,8 +141,7 @@ impl<K: Keeper> ServerStandby<K> {
                 return Ok(piece);
             }
             seen = again;
-            failures += 1;
-            wait_for_others(&*self.keeper, failures).await?;
+            trial.again(self.keeper.name(), &mut contention).await?;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_flow::diversion::Process;
@@ -22,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) refused: u32,
     /// A commit is refused, and some of its blocks stay where nobody may see them.
     pub(crate) littered: u32,
+    /// How long an answer of a commit or a read of a record is under way.
+    pub(crate) answer_after: Duration,
 }
 
 /// Several of them share one server, as several processes do.
@@ -110,6 +113,18 @@ impl Faulty {
         self.server.lock().unwrap()
     }
 
+    /// As a network does, so that others come between.
+    fn answered<T>(&self, answer: T) -> impl Future<Output = T> + use<T> {
+        let after = self.faults.answer_after;
+        async move {
+            match after.is_zero() {
+                true => tokio::task::yield_now().await,
+                false => tokio::time::sleep(after).await,
+            }
+            answer
+        }
+    }
+
     fn unreachable(may_have_been_made: bool) -> Error {
         Error::Unreachable {
             server: "a server in memory".to_owned(),
@@ -172,11 +187,7 @@ impl Keeper for Faulty {
             true => Err(Self::unreachable(false)),
             false => Ok(server.records.get(place).map(|(kept, _)| kept.clone())),
         };
-        Box::pin(async move {
-            // As a network does, so that others come between.
-            tokio::task::yield_now().await;
-            answer
-        })
+        Box::pin(self.answered(answer))
     }
 
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, Error>> {
@@ -204,10 +215,7 @@ impl Keeper for Faulty {
                 false => Ok(is_made),
             }
         };
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            answer
-        })
+        Box::pin(self.answered(answer))
     }
 
     fn blocks(&self, place: &Place, from: u64, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Block>, Error>> {

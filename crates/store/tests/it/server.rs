@@ -1,6 +1,7 @@
 //! What all stores on servers have in common, over a server in memory that fails on purpose.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use evenkeel_flow::diversion::{Diversion, Phase};
 use evenkeel_store::{
@@ -107,6 +108,7 @@ async fn each_append_is_made_once_whatever_is_lost() {
             late: 60,
             refused: 60,
             littered: 60,
+            ..Faults::default()
         };
         let mut running = Vec::new();
         for writer in 0..writers {
@@ -139,6 +141,52 @@ async fn each_append_is_made_once_whatever_is_lost() {
         }
         assert!(observer.damaged().await.unwrap().is_empty());
     }
+}
+
+/// Whoever has the newest record would go on and on: on a clock that the test moves, four processes that always have something
+/// to append each come to their turns, and none of them is refused.
+#[tokio::test(start_paused = true)]
+async fn processes_at_one_place_take_turns() {
+    const SHARED_FOR: Duration = Duration::from_secs(30);
+    let answer_after = Duration::from_millis(10);
+    let slow = Faults {
+        answer_after,
+        ..Faults::default()
+    };
+    let (server, at) = (Faulty::new(0, slow), place("orders", Some(0)));
+    let end = tokio::time::Instant::now() + SHARED_FOR;
+    let processes = (0..4_u64).map(|process| {
+        let (store, at) = (ServerStandby::new(server.clone(), LIMIT), at.clone());
+        tokio::spawn(async move {
+            let (process, mut made, mut longest) = (u128::from(process), 0, Duration::ZERO);
+            while tokio::time::Instant::now() < end {
+                let began = tokio::time::Instant::now();
+                let id = AppendId {
+                    process,
+                    number: made,
+                };
+                store.append(&at, id, rows(&["a"])).await.unwrap();
+                longest = longest.max(began.elapsed());
+                made += 1;
+            }
+            (made, longest)
+        })
+    });
+    let mut of_processes = Vec::new();
+    for process in processes.collect::<Vec<_>>() {
+        of_processes.push(process.await.unwrap());
+    }
+    let made = || of_processes.iter().map(|(made, _)| *made);
+    let (fewest, most) = (made().min().unwrap(), made().max().unwrap());
+    assert!(fewest * 2 > most, "{of_processes:?}");
+    // Beside the pauses, an append of one is a read and a commit.
+    let all: u64 = made().sum();
+    let possible = SHARED_FOR.as_millis() / (4 * answer_after.as_millis());
+    assert!(u128::from(all) > possible, "{of_processes:?}");
+    assert!(
+        of_processes.iter().all(|(_, longest)| *longest < SHARED_FOR / 10),
+        "{of_processes:?}"
+    );
 }
 
 #[tokio::test]
