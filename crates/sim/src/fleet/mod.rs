@@ -22,9 +22,24 @@ pub use world::Action;
 
 use world::World;
 
+/// Where an exploration begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Every process has joined.
+    Joined,
+    /// The first process has joined, the others have not.
+    JoinsLate,
+    /// The first process has parked its events, the first of them while it was under way; one that drains has just begun.
+    Drains,
+    /// As before, and the process that parked them was killed since.
+    Orphaned,
+}
+
 /// How much may happen.
 #[derive(Debug, Clone)]
 pub struct Bounds {
+    /// Where it begins.
+    pub begin: Begin,
     /// Processes that publish, and how many events each.
     pub publishers: Vec<u8>,
     /// Processes that drain.
@@ -39,8 +54,6 @@ pub struct Bounds {
     pub delays: u8,
     /// Reads of a record, a row or the leases are carried out when their turn comes, not at once.
     pub reads_wait: bool,
-    /// All but the first have not joined when the exploration begins.
-    pub join_late: bool,
     /// How many processes are killed.
     pub crashes: u8,
     /// What a process does without a lease.

@@ -8,10 +8,13 @@ use super::broker::{Broker, Message, Taken};
 use super::judge::{Judge, Violation};
 use super::process::{Asked, Outside, Running};
 use super::store::{Ask, PLACE, Store};
-use super::{Bounds, met};
+use super::{Begin, Bounds, met};
 
 /// How long a lease counts. A tick is as long.
 const LEASE: Duration = Duration::from_secs(1);
+
+/// More turns than it takes until a drain begins.
+const TURNS_MAX: usize = 1_000;
 
 /// A state of everything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -103,12 +106,18 @@ impl World {
                 crashes: bounds.crashes,
             },
         };
-        world.join_all(bounds);
+        world.join(bounds.begin);
+        if matches!(bounds.begin, Begin::Drains | Begin::Orphaned) {
+            world.drain();
+        }
+        if bounds.begin == Begin::Orphaned {
+            world.crash(0);
+        }
         world
     }
 
-    /// The processes join, which is where the exploration begins; the first one alone, where the others are to join late.
-    fn join_all(&mut self, bounds: &Bounds) {
+    /// The processes join.
+    fn join(&mut self, begin: Begin) {
         let numbers = 0..self.processes.len() as u8;
         for number in numbers.clone() {
             let is_reachable = true;
@@ -117,11 +126,41 @@ impl World {
                 running.tell(outside, Input::Reachable { place, is_reachable });
             });
         }
-        for number in numbers.filter(|number| *number == 0 || !bounds.join_late) {
+        for number in numbers.filter(|number| *number == 0 || begin != Begin::JoinsLate) {
             for _ in 0..3 {
                 self.step(Action::Ask(number, 0));
             }
         }
+    }
+
+    /// The first process calls all its events and waits too long for the first of them. What comes of it is carried out, each
+    /// request in its turn, until a drain begins.
+    fn drain(&mut self) {
+        let parks = |world: &Self| {
+            world.processes[0]
+                .as_ref()
+                .map_or(0, |running| running.to_call.len())
+        };
+        let events = parks(self);
+        self.step(Action::Call(0));
+        self.with(0, Running::time_out);
+        for _ in 1..events {
+            self.step(Action::Call(0));
+        }
+        for turn in 0..TURNS_MAX {
+            if self.store.rows.len() == events && self.store.diversion.record.drainer.is_some() {
+                return;
+            }
+            for number in 0..self.processes.len() as u8 {
+                let asked = self.processes[number as usize]
+                    .as_ref()
+                    .map_or(0, |running| running.asked.len());
+                if asked > 0 {
+                    self.step(Action::Ask(number, (turn % asked) as u8));
+                }
+            }
+        }
+        panic!("no drain begins: {self:#?}");
     }
 
     /// Lets a process do something, and then whatever it can do without an answer.

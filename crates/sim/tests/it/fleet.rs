@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use evenkeel_flow::diversion::Mode;
-use evenkeel_sim::fleet::{Bounds, Report, explore, replay};
+use evenkeel_sim::fleet::{Begin, Bounds, Report, explore, replay};
 
 fn states_max() -> u64 {
     let default = if cfg!(debug_assertions) { 3_000 } else { 300_000 };
@@ -14,6 +14,7 @@ fn states_max() -> u64 {
 /// Two that publish an event each, one of which waits too long for the broker; a lease may run out.
 fn two_publishers() -> Bounds {
     Bounds {
+        begin: Begin::Joined,
         publishers: vec![1, 1],
         drainers: 0,
         ticks: 1,
@@ -21,7 +22,6 @@ fn two_publishers() -> Bounds {
         losses: 0,
         delays: 0,
         reads_wait: false,
-        join_late: false,
         crashes: 0,
         mode: Mode::Strict,
         counts_unguarded: true,
@@ -74,7 +74,7 @@ fn promises_hold_where_a_lease_runs_out() {
 fn promises_hold_where_a_process_joins_late() {
     let bounds = Bounds {
         ticks: 0,
-        join_late: true,
+        begin: Begin::JoinsLate,
         ..two_publishers()
     };
     let report = check("a process joins late", &bounds);
@@ -116,6 +116,62 @@ fn promises_hold_where_answers_are_lost_and_writes_come_late() {
         ..two_publishers()
     };
     check("answers are lost", &bounds);
+}
+
+/// A process has parked events, the first of them with its stamp, and was killed; one of two drains them.
+fn drained(events: u8) -> Bounds {
+    Bounds {
+        begin: Begin::Orphaned,
+        publishers: vec![events],
+        drainers: 2,
+        timeouts: 0,
+        // All of them: fewer do not come as far as a take-over with everything that comes late.
+        states_max: states_max().max(if cfg!(debug_assertions) { 0 } else { 4_000_000 }),
+        ..two_publishers()
+    }
+}
+
+fn check_taken_over(name: &str, bounds: &Bounds) {
+    let report = check(name, bounds);
+    if !cfg!(debug_assertions) {
+        assert!(report.is_complete);
+        for what in [
+            "taken over",
+            "revoked",
+            "sent twice",
+            "written late",
+            "reopened",
+            "all done",
+        ] {
+            assert!(report.met.contains(&what), "{what} was not met");
+        }
+    }
+}
+
+#[test]
+fn promises_hold_where_a_drain_is_taken_over_from_one_that_goes_on() {
+    check_taken_over("a drain is taken over", &drained(2));
+}
+
+#[test]
+fn promises_hold_where_a_drain_is_taken_over_from_one_that_was_killed() {
+    let bounds = Bounds {
+        crashes: 1,
+        ..drained(1)
+    };
+    check_taken_over("a drainer is killed", &bounds);
+}
+
+#[test]
+fn promises_hold_where_a_lane_is_drained_while_its_publisher_goes_on() {
+    let bounds = Bounds {
+        begin: Begin::Drains,
+        drainers: 1,
+        crashes: 1,
+        ..drained(2)
+    };
+    let report = check("its publisher goes on", &bounds);
+    assert!(report.is_complete || cfg!(debug_assertions));
 }
 
 #[test]
