@@ -20,6 +20,7 @@ pub(crate) mod publisher;
 mod report;
 mod scenario;
 mod scenarios;
+mod workers;
 
 use std::path::PathBuf;
 

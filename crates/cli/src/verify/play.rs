@@ -20,6 +20,7 @@ use super::machine::Change;
 use super::publisher::Call;
 use super::report::{Report, Run};
 use super::scenario::{Doing, Phase, Place, Scenario, Workload};
+use super::workers::{Post, Workers};
 use crate::commands::broker;
 use crate::output::say;
 use crate::shared_standby;
@@ -44,6 +45,7 @@ enum Due {
 
 struct Stage {
     ground: Ground,
+    workers: Workers,
     fleet: Fleet,
     ledger: Arc<Mutex<Ledger>>,
 }
@@ -74,8 +76,15 @@ pub(super) async fn play(scenario: &Scenario, place: Place, seed: u64, site: Sit
     };
     let points = workload.points()?;
     let fleet = Fleet::start(workload.publishers, call, &points, seed, &ledger);
+    let post = standby.clone().map(|standby| Post {
+        brokers: ground.brokers.clone(),
+        application: application.clone(),
+        standby,
+        directory,
+    });
     let mut stage = Stage {
         ground,
+        workers: Workers::start(workload.workers, post)?,
         fleet,
         ledger,
     };
@@ -176,7 +185,12 @@ impl Stage {
         let teller = Teller::start(Arc::clone(&self.ledger), self.fleet.orders().clone());
         let feed = tokio::spawn(feed.run());
         let orders = self.fleet.orders().clone();
-        let timeline = timeline(&mut self.ground, &orders, &self.ledger, schedule(scenario, seed));
+        let hands = Hands {
+            ground: &mut self.ground,
+            workers: &mut self.workers,
+            orders: &orders,
+        };
+        let timeline = timeline(hands, &self.ledger, schedule(scenario, seed));
         let played = tokio::select! {
             played = async { timeline.await?; feed.await.context("the feed stopped early")? } => played,
             ended = self.fleet.ended() => Err(ended),
@@ -225,6 +239,7 @@ impl Stage {
             .close()
             .await
             .context("the publishers did not end well")?;
+        self.workers.close().await?;
         self.ground.answering().await?;
         // Every publisher has ended, and with it who else held the book.
         let ledger = Arc::try_unwrap(self.ledger).map_err(|_| anyhow!("somebody still writes the book"))?;
@@ -241,10 +256,16 @@ impl Stage {
     }
 }
 
+/// What things are done to.
+struct Hands<'stage> {
+    ground: &'stage mut Ground,
+    workers: &'stage mut Workers,
+    orders: &'stage Orders,
+}
+
 /// Does what is due, one after the other.
 async fn timeline(
-    ground: &mut Ground,
-    orders: &Orders,
+    mut hands: Hands<'_>,
     ledger: &Mutex<Ledger>,
     schedule: Vec<(Duration, Due)>,
 ) -> Result<()> {
@@ -252,14 +273,15 @@ async fn timeline(
     for (at, due) in schedule {
         tokio::time::sleep_until(begun + at).await;
         match due {
-            Due::Kill(publisher) => orders.tell(publisher, Order::Kill).await?,
+            Due::Kill(publisher) => hands.orders.tell(publisher, Order::Kill).await?,
             Due::Act(what, phase) => {
                 // What is broken counts from before, what is mended from after.
                 if let Some(phase) = phase.filter(|phase| *phase == Phase::During) {
                     lock(ledger).enter(phase);
                 }
                 say!("{:>6.1} s  {what:?}", begun.elapsed().as_secs_f64());
-                act(ground, orders, &what)
+                hands
+                    .act(&what)
                     .await
                     .with_context(|| format!("{what:?} failed"))?;
                 if what.loses_data() {
@@ -274,19 +296,24 @@ async fn timeline(
     Ok(())
 }
 
-async fn act(ground: &mut Ground, orders: &Orders, what: &Doing) -> Result<()> {
-    match what {
-        Doing::KillPublishers => orders.tell_all(|| Order::Kill).await,
-        Doing::PausePublishers => orders.tell_all(|| Order::Signal("STOP")).await,
-        Doing::ResumePublishers => orders.tell_all(|| Order::Signal("CONT")).await,
-        Doing::FillDisk => orders.tell_all(|| Order::LimitFiles(Some(FULL_DISK_BYTES))).await,
-        Doing::FreeDisk => orders.tell_all(|| Order::LimitFiles(None)).await,
-        Doing::SetClock(seconds) => orders.change_machines(Change::Clock(*seconds)).await,
-        Doing::SlowStandby(millis) => orders.change_machines(Change::SlowStore(*millis)).await,
-        Doing::LoseStandby => orders.change_machines(Change::LoseStore).await,
-        Doing::ThrottleStandby(percent) => orders.change_machines(Change::ThrottleStore(*percent)).await,
-        Doing::MendStandby => orders.change_machines(Change::MendStore).await,
-        of_ground => ground.act(of_ground).await,
+impl Hands<'_> {
+    async fn act(&mut self, what: &Doing) -> Result<()> {
+        let orders = self.orders;
+        match what {
+            Doing::KillPublishers => orders.tell_all(|| Order::Kill).await,
+            Doing::PausePublishers => orders.tell_all(|| Order::Signal("STOP")).await,
+            Doing::ResumePublishers => orders.tell_all(|| Order::Signal("CONT")).await,
+            Doing::FillDisk => orders.tell_all(|| Order::LimitFiles(Some(FULL_DISK_BYTES))).await,
+            Doing::FreeDisk => orders.tell_all(|| Order::LimitFiles(None)).await,
+            Doing::SetClock(seconds) => orders.change_machines(Change::Clock(*seconds)).await,
+            Doing::SlowStandby(millis) => orders.change_machines(Change::SlowStore(*millis)).await,
+            Doing::LoseStandby => orders.change_machines(Change::LoseStore).await,
+            Doing::ThrottleStandby(percent) => orders.change_machines(Change::ThrottleStore(*percent)).await,
+            Doing::MendStandby => orders.change_machines(Change::MendStore).await,
+            Doing::KillWorker => self.workers.kill_one().await,
+            Doing::AwaitDrained => self.workers.await_drained().await,
+            of_ground => self.ground.act(of_ground).await,
+        }
     }
 }
 

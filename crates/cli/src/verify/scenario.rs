@@ -59,6 +59,8 @@ impl Place {
 pub(super) struct Workload {
     /// Processes, each with keys of its own.
     pub(super) publishers: u64,
+    /// `evenkeel worker` beside them, so often.
+    pub(super) workers: usize,
     /// Events a second, of all processes together.
     pub(super) rate: u64,
     /// Seconds of publishing.
@@ -98,6 +100,7 @@ impl Default for Workload {
     fn default() -> Self {
         Self {
             publishers: 2,
+            workers: 0,
             rate: 1_000,
             seconds: 12.0,
             keys: 50,
@@ -177,6 +180,10 @@ pub(super) enum Doing {
     PausePublishers,
     /// Lets them go on.
     ResumePublishers,
+    /// kill -9 of one worker, in turn; it is started again.
+    KillWorker,
+    /// Waits until nothing is parked in the store that is shared.
+    AwaitDrained,
     /// No file of a publisher can grow any more, as on a full disk.
     FillDisk,
     /// Files can grow again.
@@ -238,6 +245,11 @@ impl Doing {
     /// True when it is done by a command of the control file that kills or pauses no node.
     pub(super) const fn is_measure(&self) -> bool {
         matches!(self, Self::Limit | Self::Unlimit | Self::Revoke | Self::Grant)
+    }
+
+    /// True when workers are needed for it.
+    const fn is_of_workers(&self) -> bool {
+        matches!(self, Self::KillWorker | Self::AwaitDrained)
     }
 
     /// True when it is done to the embedded broker from within.
@@ -320,6 +332,12 @@ impl Scenario {
         }
         if self.measures().next().is_some() && self.places != [Place::Cluster] {
             bail!("only a cluster has quotas and credentials: places must be [\"cluster\"]");
+        }
+        let has_workers = self.workload.workers > 0;
+        if (has_workers || self.acts.iter().any(|act| act.what.is_of_workers()))
+            && !(has_workers && self.places == [Place::Shared])
+        {
+            bail!("workers drain a store that is shared: workers must be 1 or more, and places [\"shared\"]");
         }
         for act in &self.acts {
             if !(act.at.is_finite() && act.at >= 0.0 && act.every.is_finite() && act.every >= 0.0) {
@@ -405,6 +423,7 @@ impl Workload {
             value => Err(anyhow!("{name} is {value}; it must be {low} to {high}")),
         };
         within("publishers", self.publishers, 1, 64)?;
+        within("workers", self.workers as u64, 0, 16)?;
         within("rate", self.rate, 1, 1_000_000)?;
         within("keys", self.keys, 1, 10_000_000)?;
         within("bytes", self.bytes as u64, 0, 512 << 10)?;
@@ -467,6 +486,11 @@ mod tests {
             ),
             ("promise = 'P.'\n[[act]]\nat = 1\ndo = 'explode'", "explode"),
             ("promise = 'P.'\nspeed = 1", "speed"),
+            ("promise = 'P.'\n[workload]\nworkers = 1", "places [\"shared\"]"),
+            (
+                "promise = 'P.'\nplaces = ['shared']\n[[act]]\nat = 1\ndo = 'kill-worker'",
+                "workers must be 1",
+            ),
         ] {
             let said = format!("{:#}", Scenario::parse("test", text).unwrap_err());
             assert!(said.contains(expected), "{said}");

@@ -23,6 +23,10 @@ pub(super) const SCENARIOS: &[(&str, &str)] = &[
         include_str!("scenarios/kill-at-each-step.toml"),
     ),
     ("kill-drain", include_str!("scenarios/kill-drain.toml")),
+    (
+        "worker-takes-over",
+        include_str!("scenarios/worker-takes-over.toml"),
+    ),
     ("kill-broker", include_str!("scenarios/kill-broker.toml")),
     (
         "kill-two-brokers",

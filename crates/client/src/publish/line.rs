@@ -9,7 +9,7 @@ use evenkeel_broker::Leader;
 use evenkeel_event::{EventId, TopicId, TopicPartition};
 use evenkeel_flow::Trouble;
 use evenkeel_flow::session::{Input, Order, Partition, Payload as _, Settings, StoreResult};
-use evenkeel_store::{AppendId, AppendIn, Error, Place, PlaceStats};
+use evenkeel_store::{AppendId, AppendIn, BoxFuture, Error, Place, PlaceStats};
 
 use super::alarm::of_trouble;
 use super::batch::Batch;
@@ -123,6 +123,17 @@ impl Appends {
                 }
             }
         }
+    }
+}
+
+/// Appends, and once more where nothing was written because the server was not reached: the time that it had may have passed
+/// while this process was suspended.
+async fn insist<'store>(
+    append: impl Fn() -> BoxFuture<'store, Result<AppendIn, Error>>,
+) -> Result<AppendIn, Error> {
+    match append().await {
+        Err(error) if error.is_outage() && !error.may_have_been_made() => append().await,
+        done => done,
     }
 }
 
@@ -320,7 +331,9 @@ impl Engine {
         self.work.push(Box::pin(async move {
             let result = match shared {
                 None => store.append(&place, append_id, rows).await.map(AppendIn::Made),
-                Some((store, Some(epoch))) => store.append_in(&place, epoch, append_id, rows).await,
+                Some((store, Some(epoch))) => {
+                    insist(|| store.append_in(&place, epoch, append_id, rows.clone())).await
+                }
                 Some((_, None)) => Ok(AppendIn::Passed),
             };
             Done::Appended {
@@ -377,5 +390,44 @@ impl Engine {
     /// The place that the line `id` parks at.
     pub(super) fn place_of(&self, id: u32) -> Option<Place> {
         Some(self.lines.get(&id)?.intake.front.place.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn away(may_have_been_made: bool) -> Error {
+        Error::Unreachable {
+            server: "a server".to_owned(),
+            action: "write",
+            reason: "no connection in time".to_owned(),
+            may_have_been_made,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_append_that_did_not_reach_the_server_is_made_once_more() {
+        let full = Error::Full {
+            topic: evenkeel_event::TopicName::new("orders").unwrap(),
+            used_bytes: 1,
+            needed_bytes: 1,
+            limit_bytes: 1,
+        };
+        for (first, calls) in [(away(false), 2), (away(true), 1), (full, 1)] {
+            let called = Cell::new(0);
+            let result = insist(|| {
+                called.set(called.get() + 1);
+                let result = match called.get() {
+                    1 => Err(first.clone()),
+                    _ => Ok(AppendIn::Made(0)),
+                };
+                Box::pin(std::future::ready(result))
+            });
+            assert_eq!(result.await.is_ok(), calls == 2, "{first}");
+            assert_eq!(called.get(), calls, "{first}");
+        }
     }
 }
