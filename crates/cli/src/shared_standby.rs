@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use evenkeel_store::{Alarms, Holds, SharedStandby, address};
+use evenkeel_store::{Alarms, Holds, HoldsError, SharedStandby, address};
 use evenkeel_worker::applications::{Application, Looked};
 
 use crate::config::Settings;
@@ -39,6 +39,14 @@ pub(crate) async fn of(settings: &Settings) -> Result<Option<Arc<dyn SharedStand
     Ok(Some(store))
 }
 
+/// The store in which what the application `name`, or the one of the settings, parks lies; `None` where that is on this machine.
+pub(crate) async fn named(settings: &Settings, name: Option<&str>) -> Result<Option<Arc<dyn SharedStandby>>> {
+    match is_of(settings, name) {
+        true => of(settings).await,
+        false => Ok(None),
+    }
+}
+
 /// Looks into the store that the settings name, as into one on a disk.
 pub(crate) async fn look(settings: &Settings) -> Result<Option<(Application, Looked)>> {
     let Some(store) = of(settings).await? else {
@@ -49,10 +57,25 @@ pub(crate) async fn look(settings: &Settings) -> Result<Option<(Application, Loo
         in_use: !store.leases().await?.is_empty(),
         places: store.open_places().await?,
         damages: store.damaged().await?,
-        holds: Holds::default(),
+        holds: store.holds().await?,
         alarms: Alarms::read(&application.directory).unwrap_or_default(),
     };
     Ok(Some((application, looked)))
+}
+
+/// Changes what is held back of the store that the settings name, also while others do.
+pub(crate) async fn change_holds(
+    store: &dyn SharedStandby,
+    change: impl Fn(&mut Holds) -> Result<(), HoldsError>,
+) -> Result<Holds> {
+    loop {
+        let seen = store.holds().await?;
+        let mut holds = seen.clone();
+        change(&mut holds)?;
+        if holds == seen || store.put_holds(&seen, &holds).await? {
+            return Ok(holds);
+        }
+    }
 }
 
 /// The application of the settings, whose processes share a store.

@@ -63,6 +63,12 @@ impl TopicName {
         Ok(Self(name.into()))
     }
 
+    /// The platform's own topic, `_evenkeel`.
+    #[must_use]
+    pub fn platform() -> Self {
+        Self("_evenkeel".into())
+    }
+
     /// The topic of events that `application` could not publish: `<application>.publish.dlt`.
     ///
     /// # Errors

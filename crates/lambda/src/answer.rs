@@ -21,6 +21,8 @@ struct Report<'drained> {
     left: u64,
     /// Of those: dead letters that their own topic refuses.
     aside: u64,
+    /// Of those: what an operator holds back.
+    held: u64,
     /// Age of the oldest of them; absent where nothing is parked.
     oldest_age_ms: Option<u64>,
     ended: Ended,
@@ -81,6 +83,7 @@ async fn attempt(settings: &Settings, killed_at_ms: u64) -> Result<Value, Diagno
         drained: drained.drained,
         left: drained.left.events,
         aside: drained.left.aside,
+        held: drained.left.held,
         oldest_age_ms,
         ended: drained.ended,
         alarms: &drained.alarms,

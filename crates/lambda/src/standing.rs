@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use evenkeel_event::clock::Timestamp;
-use evenkeel_store::{Error, Place, PlaceStats, SharedStandby};
+use evenkeel_store::{Error, Holds, Place, PlaceStats, SharedStandby};
 use evenkeel_worker::applications::total;
 
 /// What is parked.
@@ -13,9 +13,11 @@ pub(crate) struct Standing {
     pub(crate) events: u64,
     /// Dead letters that their own topic refuses. Nothing waits behind them, and no drain moves them.
     pub(crate) aside: u64,
+    /// Events that an operator holds back: no drain moves them either.
+    pub(crate) held: u64,
     /// When the oldest was parked.
     pub(crate) oldest: Option<Timestamp>,
-    /// Some partition is not published to directly: it has parked events, or had some until now.
+    /// Some partition that is not held is not published to directly: it has parked events, or had some until now.
     pub(crate) is_diverted: bool,
     heads: BTreeMap<Place, u64>,
 }
@@ -23,17 +25,22 @@ pub(crate) struct Standing {
 impl Standing {
     /// Looks into the store.
     pub(crate) async fn look(store: &dyn SharedStandby) -> Result<Self, Error> {
-        let mut standing = Self::of(&store.open_places().await?);
-        standing.is_diverted = standing.waiting() > 0 || !store.diversions().await?.is_empty();
+        let (places, holds) = (store.open_places().await?, store.holds().await?);
+        let mut standing = Self::of(&places, &holds);
+        let diverted = store.diversions().await?;
+        let is_free = |place: &Place| holds.of(place).is_none();
+        standing.is_diverted = standing.waiting() > 0 || diverted.iter().any(|listed| is_free(&listed.place));
         Ok(standing)
     }
 
-    fn of(places: &[PlaceStats]) -> Self {
+    fn of(places: &[PlaceStats], holds: &Holds) -> Self {
         let (events, _, oldest) = total(places);
-        let aside = places.iter().filter(|held| held.place.is_aside());
+        let (aside, lanes): (Vec<_>, Vec<_>) = places.iter().partition(|parked| parked.place.is_aside());
+        let held = lanes.iter().filter(|parked| holds.of(&parked.place).is_some());
         Self {
             events,
-            aside: aside.map(|held| held.events).sum(),
+            aside: aside.iter().map(|parked| parked.events).sum(),
+            held: held.map(|parked| parked.events).sum(),
             oldest,
             is_diverted: false,
             heads: places
@@ -45,7 +52,7 @@ impl Standing {
 
     /// Events that a drain moves.
     pub(crate) fn waiting(&self) -> u64 {
-        self.events.saturating_sub(self.aside)
+        self.events.saturating_sub(self.aside + self.held)
     }
 
     /// True when something that was parked before has left, by whomever it was sent.
@@ -60,7 +67,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use evenkeel_event::TopicName;
-    use evenkeel_store::Span;
+    use evenkeel_store::{Scope, Span};
 
     use super::*;
 
@@ -85,12 +92,12 @@ mod tests {
 
     #[test]
     fn what_leaves_moves_it_and_what_comes_does_not() {
-        let before = Standing::of(&[held(0, 5, 9), held(1, 0, 2), held(-1, 0, 1)]);
+        let before = Standing::of(&[held(0, 5, 9), held(1, 0, 2), held(-1, 0, 1)], &Holds::default());
         assert_eq!((before.events, before.aside, before.waiting()), (7, 1, 6));
         assert_eq!(before.oldest, Some(Timestamp::from_millis(0)));
         let check = |places: &[PlaceStats], expected| {
             assert_eq!(
-                Standing::of(places).has_moved_since(&before),
+                Standing::of(places, &Holds::default()).has_moved_since(&before),
                 expected,
                 "{places:?}"
             );
@@ -102,5 +109,17 @@ mod tests {
         );
         check(&[held(0, 6, 9), held(1, 0, 2), held(-1, 0, 1)], true);
         check(&[held(0, 5, 9), held(-1, 0, 1)], true);
+    }
+
+    #[test]
+    fn what_is_held_waits_for_no_drain() {
+        let mut holds = Holds::default();
+        let scope = Scope {
+            topic: None,
+            partition: Some(1),
+        };
+        holds.keep(scope, Timestamp::from_millis(0), "").unwrap();
+        let standing = Standing::of(&[held(0, 5, 9), held(1, 0, 2), held(-1, 0, 1)], &holds);
+        assert_eq!((standing.events, standing.held, standing.waiting()), (7, 2, 4));
     }
 }

@@ -5,6 +5,7 @@
 #![allow(
     clippy::cast_precision_loss,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,
     reason = "a bench panics to fail, and prints what it measures"

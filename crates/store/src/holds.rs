@@ -1,7 +1,7 @@
 //! What an operator holds back: parked events that are not sent on until they are released.
 //!
 //! The list lies beside the standby store, in the application's directory, so that commands write it while the
-//! application runs, and it outlives both.
+//! application runs, and it outlives both; what is held of a store that processes share lies in it, for all of them.
 
 use std::fs::File;
 use std::io;
@@ -133,6 +133,23 @@ impl Holds {
         &self.list
     }
 
+    /// Holds `scope` too. Held again, it has the new reason.
+    ///
+    /// # Errors
+    /// When the list is full.
+    pub fn keep(&mut self, scope: Scope, since: Timestamp, reason: &str) -> Result<(), HoldsError> {
+        if self.list.len() >= HOLDS_MAX && self.list.iter().all(|hold| hold.scope != scope) {
+            return Err(HoldsError::TooMany);
+        }
+        self.add(scope, since, reason);
+        Ok(())
+    }
+
+    /// Releases the holds that lie within `scope`.
+    pub fn let_go(&mut self, scope: &Scope) {
+        self.list.retain(|hold| !is_within(&hold.scope, scope));
+    }
+
     fn add(&mut self, scope: Scope, since: Timestamp, reason: &str) {
         let reason = reason.chars().take(REASON_CHARS_MAX).collect();
         self.list.retain(|hold| hold.scope != scope);
@@ -144,13 +161,7 @@ impl Holds {
     /// # Errors
     /// When the list cannot be read or written, or is full.
     pub fn hold(directory: &Path, scope: Scope, now: Timestamp, reason: &str) -> Result<Self, HoldsError> {
-        change(directory, |holds| {
-            if holds.list.len() >= HOLDS_MAX {
-                return Err(HoldsError::TooMany);
-            }
-            holds.add(scope, now, reason);
-            Ok(())
-        })
+        change(directory, |holds| holds.keep(scope, now, reason))
     }
 
     /// Releases the holds that lie within `scope`, durably, and returns those that are left.
@@ -159,7 +170,7 @@ impl Holds {
     /// When the list cannot be read or written.
     pub fn release(directory: &Path, scope: &Scope) -> Result<Self, HoldsError> {
         change(directory, |holds| {
-            holds.list.retain(|hold| !is_within(&hold.scope, scope));
+            holds.let_go(scope);
             Ok(())
         })
     }
@@ -180,8 +191,7 @@ fn change(
     lock.lock().map_err(failed(&path, "locked"))?;
     let mut holds = Holds::read(directory)?;
     change(&mut holds)?;
-    let text = serde_json::to_vec_pretty(&content(&holds))
-        .map_err(|error| failed(&path, "written")(error.into()))?;
+    let text = write(&holds).map_err(|error| failed(&path, "written")(error.into()))?;
     durable_file::replace(&path, &text).map_err(failed(&path, "written"))?;
     Ok(holds)
 }
@@ -199,7 +209,12 @@ fn content(holds: &Holds) -> Content {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Holds, String> {
+/// The list as bytes, which [`parse`] reads.
+pub(crate) fn write(holds: &Holds) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec_pretty(&content(holds))
+}
+
+pub(crate) fn parse(bytes: &[u8]) -> Result<Holds, String> {
     let content: Content = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if content.format != 1 || content.holds.len() > HOLDS_MAX {
         return Err(format!(

@@ -10,7 +10,7 @@ use evenkeel_flow::session::{ProducerEpoch, StampedRange};
 use crate::disk::stamps::{Stamps, span_of};
 use crate::shared::{AppendIn, Lane, Listed, SharedStandby};
 use crate::standby::{BoxFuture, oldest_first};
-use crate::{AppendId, Damage, Error, Piece, Place, PlaceStats, Row, Span, Standby, Stats, StoredRow};
+use crate::{AppendId, Damage, Error, Holds, Piece, Place, PlaceStats, Row, Span, Standby, Stats, StoredRow};
 
 /// Appends that are remembered.
 const APPENDS_REMEMBERED: usize = 65_536;
@@ -26,6 +26,7 @@ pub struct MemoryStandby {
 struct State {
     places: BTreeMap<Place, Holding>,
     leases: BTreeMap<Process, Lease<Place>>,
+    holds: Holds,
     positions: HashMap<AppendId, u64>,
     appends: VecDeque<AppendId>,
 }
@@ -290,6 +291,20 @@ impl SharedStandby for MemoryStandby {
             record.version
         });
         Box::pin(async move { Ok(version) })
+    }
+
+    fn holds(&self) -> BoxFuture<'_, Result<Holds, Error>> {
+        let holds = self.lock().holds.clone();
+        Box::pin(async move { Ok(holds) })
+    }
+
+    fn put_holds(&self, expected: &Holds, holds: &Holds) -> BoxFuture<'_, Result<bool, Error>> {
+        let mut state = self.lock();
+        let is_it = state.holds == *expected;
+        if is_it {
+            state.holds = holds.clone();
+        }
+        Box::pin(async move { Ok(is_it) })
     }
 
     fn diversions(&self) -> BoxFuture<'_, Result<Vec<Listed>, Error>> {

@@ -4,7 +4,7 @@ use evenkeel_flow::diversion::{Diversion, Lease, Process, Versioned};
 use evenkeel_flow::session::StampedRange;
 
 use crate::standby::BoxFuture;
-use crate::{AppendId, Error, Place, Row, Span, Standby};
+use crate::{AppendId, Error, Holds, Place, Row, Span, Standby};
 
 /// A standby store that several processes use at once, on the same places. What they do with each other is decided by
 /// `evenkeel_flow::diversion`; a store only makes its conditional writes, each as one step that all others see whole, and
@@ -84,6 +84,18 @@ pub trait SharedStandby: Standby {
     /// # Errors
     /// What the storage says.
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease<Place>>, Error>>;
+
+    /// What an operator holds back: no process sends it on.
+    ///
+    /// # Errors
+    /// What the storage says; [`Error::Foreign`] where it is no list of holds.
+    fn holds(&self) -> BoxFuture<'_, Result<Holds, Error>>;
+
+    /// Replaces what is held back, when it is still `expected`. False: it is not.
+    ///
+    /// # Errors
+    /// As [`SharedStandby::holds`].
+    fn put_holds(&self, expected: &Holds, holds: &Holds) -> BoxFuture<'_, Result<bool, Error>>;
 }
 
 /// The record of a place, and what its lane holds.

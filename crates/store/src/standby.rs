@@ -100,6 +100,15 @@ pub struct Place {
 impl Place {
     /// Stands for the partition of what is kept aside.
     const ASIDE: i32 = -2;
+    const HOLDS: i32 = -3;
+
+    /// Where a shared store keeps what is held back of it: no lane, and nothing is ever parked there.
+    pub(crate) fn of_holds() -> Self {
+        Self {
+            topic: TopicName::platform(),
+            partition: Some(Self::HOLDS),
+        }
+    }
 
     /// Where dead letters wait that their own topic refuses: no lane, nothing waits behind them.
     #[must_use]

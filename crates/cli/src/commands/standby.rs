@@ -73,8 +73,8 @@ pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Resu
         Verb::List => list::list(format, settings).await,
         Verb::Show(options) => tokio::task::block_in_place(|| show::show(options, format, settings)),
         Verb::Export(options) => tokio::task::block_in_place(|| export::export(options, settings)),
-        Verb::Hold(options) => hold::hold(options, format, settings),
-        Verb::Release(options) => hold::release(options, format, settings),
+        Verb::Hold(options) => hold::hold(options, format, settings).await,
+        Verb::Release(options) => hold::release(options, format, settings).await,
         Verb::Drain(options) => drain::drain(options, format, settings).await,
         Verb::Init => {
             shared_standby::create(settings.standby.url.reveal(), &settings.publish.application).await?;

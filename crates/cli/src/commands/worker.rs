@@ -142,12 +142,18 @@ async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop
             && let Ok(places) = publisher.standby().open_places().await
         {
             let (events, bytes, oldest) = applications::total(&places);
+            // The publisher drains nothing as long as it does not know them either.
+            let holds = publisher.holds().await.unwrap_or_default();
             let directory = sdk::directory(&settings, &settings.publish.application);
             shares.send_replace(Some(Standing {
                 application: settings.publish.application.clone(),
                 events,
                 bytes,
                 oldest,
+                places_held: places
+                    .iter()
+                    .filter(|held| holds.of(&held.place).is_some())
+                    .count() as u64,
                 drained: publisher.drained(),
                 alarms: Alarms::read(&directory).unwrap_or_default(),
                 ..Standing::default()

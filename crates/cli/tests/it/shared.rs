@@ -107,7 +107,27 @@ fn what_one_process_parked_is_sent_on_by_another() {
     let status = platform.run(&["status", "-o", "json"]).with(100).json();
     let shown = status["standby"].as_array().unwrap();
     assert!(shown.iter().any(|standby| standby["events"] == 6), "{status}");
-    platform.run(&["standby", "hold"]).with(1);
+    let held = platform
+        .run(&[
+            "standby",
+            "hold",
+            "--topic",
+            "orders",
+            "--reason",
+            "wrong prices",
+            "-o",
+            "json",
+        ])
+        .with(0);
+    assert_eq!(held.json()[0]["reason"], "wrong prices");
+    assert!(
+        held.stderr.contains("6 parked events are held"),
+        "{}",
+        held.stderr
+    );
+    let listed = platform.run(&["standby", "list", "-o", "json"]).with(0).json();
+    let all = listed.as_array().unwrap();
+    assert!(all.iter().all(|place| place["held"] == true), "{listed}");
     let shown = platform.run(&["standby", "show", "-o", "json"]).with(0).lines();
     let exported = platform.run(&["standby", "export"]).with(0).lines();
     assert_eq!((shown.len(), exported.len()), (6, 6));
@@ -120,6 +140,12 @@ fn what_one_process_parked_is_sent_on_by_another() {
     );
     // The platform drains what is in the store of its own settings.
     platform.start_again();
+    // It knows of the hold, of which a command on another machine may have told the store.
+    let places = all.len();
+    let are_held = format!("evenkeel_standby_places_held{{application=\"evenkeel-cli\"}} {places}\n");
+    until(|| platform.admin("/metrics").contains(&are_held));
+    assert_eq!(parked(&platform), 6);
+    platform.run(&["standby", "release", "--topic", "orders"]).with(0);
     until(|| parked(&platform) == 0);
     let numbers: Vec<Value> = (0..9).map(|number| json!(number)).collect();
     assert_eq!(on_topic(&platform, "orders"), numbers);

@@ -128,6 +128,12 @@ impl Drop for Side {
 
 /// A publisher of orders to `topic`, with validation and the standby store.
 pub async fn publisher(kafka: &str, registry: &str, directory: &Path, topic: &TopicName) -> Publisher {
+    let config = config(kafka, registry, directory, topic);
+    Publisher::start(config).await.expect("a publisher")
+}
+
+/// Its settings.
+pub fn config(kafka: &str, registry: &str, directory: &Path, topic: &TopicName) -> Config {
     let mut config = Config::new("bench", Kafka::at(kafka), directory);
     config.registry = Some(Registry::new(registry));
     config.event_types = vec![EventType::new("order.placed", topic.clone())];
@@ -135,7 +141,7 @@ pub async fn publisher(kafka: &str, registry: &str, directory: &Path, topic: &To
         partitions: PARTITIONS,
         replication: 1,
     });
-    Publisher::start(config).await.expect("a publisher")
+    config
 }
 
 /// A topic that no earlier run used.

@@ -34,6 +34,7 @@ use super::fleet::Fleet;
 use super::hold::Held;
 use super::line::Line;
 use super::producer::Producer;
+use super::pulse::{Pulse, boot_time};
 use super::send::Sends;
 use super::shared::Shared;
 use super::ticket::Tickets;
@@ -100,6 +101,7 @@ pub(super) struct Engine {
     /// Names this process in appends.
     pub(super) process: u128,
     pub(super) fleet: Option<Fleet>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) lines: HashMap<u32, Line>,
     pub(super) line_ids: HashMap<TopicPartition, u32>,
     pub(super) topics: HashMap<u32, TopicLine>,
@@ -155,6 +157,7 @@ impl Engine {
             aside: Aside::new(),
             process,
             fleet: parts.fleet.map(|config| Fleet::new(&config, process)),
+            pulse: Arc::new(Pulse::new(boot_time())),
             lines: HashMap::new(),
             line_ids: HashMap::new(),
             topics: HashMap::new(),
@@ -179,7 +182,7 @@ impl Engine {
         }
         self.ask_expiry();
         self.doubt_later();
-        self.look_at_holds_later();
+        self.look_at_holds(Duration::ZERO);
         loop {
             self.gather();
             self.tell();
@@ -191,6 +194,7 @@ impl Engine {
                 return;
             }
             self.wait().await;
+            self.pulse.beat(boot_time());
         }
     }
 

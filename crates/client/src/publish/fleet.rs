@@ -18,12 +18,12 @@ use evenkeel_flow::diversion::{Input, Left, Member, Mode, Order, Placed, Process
 use evenkeel_flow::session::{self, Partition};
 use evenkeel_store::{AlarmKind, Place, SharedStandby};
 use futures_util::StreamExt as _;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
 use super::line::Line;
+use super::pulse::boot_time;
 use crate::config::Fleet as Config;
 use ask::asked;
 use untold::Untold;
@@ -127,18 +127,6 @@ impl Fleet {
             Way::Refuse => session::Way::Refuse,
         }
     }
-}
-
-/// The monotonic clock that also runs while the machine sleeps.
-fn boot_time() -> Duration {
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    // That of macOS does so.
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    let time = clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl Role {

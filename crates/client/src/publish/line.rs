@@ -18,6 +18,7 @@ use super::engine::Engine;
 use super::fleet::{Fleet, Role};
 use super::front::Front;
 use super::intake::Intake;
+use super::pulse::boot_time;
 use super::receipt::LetterPlace;
 use super::store_step::{StoreStep, row};
 use crate::failpoint::{Point, pass};
@@ -126,15 +127,20 @@ impl Appends {
     }
 }
 
-/// Appends, and once more where nothing was written because the server was not reached: the time that it had may have passed
-/// while this process was suspended.
+/// Appends, and once more where the store did not answer in a time during which this process stood still.
 async fn insist<'store>(
     append: impl Fn() -> BoxFuture<'store, Result<AppendIn, Error>>,
+    stood_still: impl Fn() -> bool,
 ) -> Result<AppendIn, Error> {
-    match append().await {
-        Err(error) if error.is_outage() && !error.may_have_been_made() => append().await,
-        done => done,
-    }
+    let first = match append().await {
+        Err(error) if error.is_outage() && stood_still() => error,
+        done => return done,
+    };
+    // What may have been made is still unknown when it is not made now.
+    append().await.map_err(|second| match first.may_have_been_made() {
+        true => first,
+        false => second,
+    })
 }
 
 impl Engine {
@@ -328,11 +334,14 @@ impl Engine {
         let (store, fleet) = (self.store.clone(), self.fleet.as_ref());
         let shared = fleet.map(|fleet| (fleet.store(), fleet.epoch(&place)));
         let epoch = shared.as_ref().and_then(|(_, epoch)| *epoch);
+        let pulse = self.pulse.clone();
         self.work.push(Box::pin(async move {
             let result = match shared {
                 None => store.append(&place, append_id, rows).await.map(AppendIn::Made),
                 Some((store, Some(epoch))) => {
-                    insist(|| store.append_in(&place, epoch, append_id, rows.clone())).await
+                    let append = || store.append_in(&place, epoch, append_id, rows.clone());
+                    let began = boot_time();
+                    insist(append, || pulse.stood_still(began, boot_time())).await
                 }
                 Some((_, None)) => Ok(AppendIn::Passed),
             };
@@ -409,25 +418,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_append_that_did_not_reach_the_server_is_made_once_more() {
+    async fn an_append_whose_time_passed_while_this_process_stood_still_is_made_once_more() {
         let full = Error::Full {
             topic: evenkeel_event::TopicName::new("orders").unwrap(),
             used_bytes: 1,
             needed_bytes: 1,
             limit_bytes: 1,
         };
-        for (first, calls) in [(away(false), 2), (away(true), 1), (full, 1)] {
+        let insisted = async |first: &Error, second: Option<&Error>, stood_still: bool| {
             let called = Cell::new(0);
-            let result = insist(|| {
+            let append = || {
                 called.set(called.get() + 1);
-                let result = match called.get() {
-                    1 => Err(first.clone()),
-                    _ => Ok(AppendIn::Made(0)),
+                let result = match (called.get(), second) {
+                    (1, _) => Err(first.clone()),
+                    (_, Some(error)) => Err(error.clone()),
+                    (_, None) => Ok(AppendIn::Made(0)),
                 };
-                Box::pin(std::future::ready(result))
-            });
-            assert_eq!(result.await.is_ok(), calls == 2, "{first}");
-            assert_eq!(called.get(), calls, "{first}");
+                Box::pin(std::future::ready(result)) as BoxFuture<'_, _>
+            };
+            let result = insist(append, || stood_still).await;
+            (called.get(), result.map_err(|error| error.may_have_been_made()))
+        };
+        let made = Ok(AppendIn::Made(0));
+        for first in [away(true), away(false)] {
+            assert_eq!(insisted(&first, None, true).await, (2, made));
+            assert_eq!(insisted(&first, None, false).await.0, 1);
         }
+        assert_eq!(insisted(&full, None, true).await.0, 1);
+        assert_eq!(
+            insisted(&away(true), Some(&away(false)), true).await,
+            (2, Err(true))
+        );
+        assert_eq!(
+            insisted(&away(false), Some(&away(true)), true).await,
+            (2, Err(true))
+        );
+        assert_eq!(
+            insisted(&away(false), Some(&away(false)), true).await,
+            (2, Err(false))
+        );
     }
 }

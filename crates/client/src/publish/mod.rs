@@ -19,6 +19,7 @@ mod many;
 mod placing;
 mod producer;
 mod publisher;
+mod pulse;
 mod receipt;
 mod search;
 mod send;

@@ -10,7 +10,7 @@ use evenkeel_event::topic::NameError;
 use evenkeel_event::{Code, Event, EventId, Letter, Record, TopicName};
 use evenkeel_flow::session::Settings;
 use evenkeel_schema::{Contract, Payload, Valid, Violation};
-use evenkeel_store::{Kind, Standby, Stats};
+use evenkeel_store::{Holds, Kind, Standby, Stats};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,7 +21,7 @@ use super::encoding::Encoding;
 use super::engine::{Command, Engine, Parts};
 use super::fate::Fates;
 use super::front::{Closing, Entry};
-use super::hold::Held;
+use super::hold::{Held, List};
 use super::letter;
 use super::many::Many;
 use super::receipt::{LetterPlace, PublishError, Receipt};
@@ -50,6 +50,7 @@ struct Inner {
     cluster: Cluster,
     schemas: SchemaCache,
     store: Arc<dyn Standby>,
+    list: List,
     application: String,
     letters: TopicName,
     commands: mpsc::Sender<Command>,
@@ -138,7 +139,12 @@ impl Publisher {
             // What it holds is found when it answers: it need not do so now.
             Some(_) => Vec::new(),
         };
-        let held = Held::read(&config.directory, config.drain.only, shared.clock.now());
+        let now = shared.clock.now();
+        let held = match &config.fleet {
+            None => Held::read(&config.directory, config.drain.only, now),
+            Some(fleet) => Held::shared(fleet.store.clone(), config.drain.only, now),
+        };
+        let list = held.list();
         let book = Book::read(&config.directory, |alarm| still_stands(alarm, &places));
         let mut topics: Vec<TopicName> = places.iter().map(|held| held.place.topic.clone()).collect();
         topics.extend(config.event_types.iter().map(|event| event.topic.clone()));
@@ -172,6 +178,7 @@ impl Publisher {
                 cluster,
                 schemas,
                 store,
+                list,
                 application: config.application,
                 letters,
                 commands,
@@ -314,6 +321,12 @@ impl Publisher {
     #[must_use]
     pub fn standby(&self) -> &Arc<dyn Standby> {
         &self.inner.store
+    }
+
+    /// What an operator holds back of what is parked (`evenkeel standby hold`); `None` where a shared store does not answer.
+    pub async fn holds(&self) -> Option<Holds> {
+        let now = self.inner.shared.clock.now();
+        self.inner.list.clone().look(now).await
     }
 
     /// The schemas of the application's events.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use evenkeel::config::Fleet;
 use evenkeel::publish::Receipt;
 use evenkeel::{Config, Publisher};
+use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::diversion::{Diversion, Lease, Process};
-use evenkeel_store::{MemoryStandby, Place, SharedStandby};
+use evenkeel_store::{Holds, MemoryStandby, Place, Scope, SharedStandby};
 
 use crate::stage::{PATIENCE, Stage, check_lanes, event, order, orders};
 
@@ -28,9 +29,15 @@ fn shared(stage: &Stage, name: &str, store: &Arc<dyn SharedStandby>) -> Config {
 /// A store, and two processes that share it.
 async fn pair(stage: &Stage) -> (Arc<dyn SharedStandby>, Publisher, Publisher) {
     let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
-    let one = Publisher::start(shared(stage, "one", &store)).await.unwrap();
-    let two = Publisher::start(shared(stage, "two", &store)).await.unwrap();
+    let [one, two] = pair_on(stage, &store).await;
     (store, one, two)
+}
+
+/// Two processes that share `store`.
+async fn pair_on(stage: &Stage, store: &Arc<dyn SharedStandby>) -> [Publisher; 2] {
+    let one = Publisher::start(shared(stage, "one", store)).await.unwrap();
+    let two = Publisher::start(shared(stage, "two", store)).await.unwrap();
+    [one, two]
 }
 
 async fn publish(publisher: &Publisher, key: &str, number: usize) -> Receipt {
@@ -139,6 +146,55 @@ async fn claim(store: &dyn SharedStandby, place: &Place, process: Process) -> u6
             return claimed.term;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_sent_by_no_process_until_it_is_released() {
+    let mut stage = Stage::new().await;
+    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
+    let (nothing, mut holds) = (Holds::default(), Holds::default());
+    let scope = Scope {
+        topic: Some(orders()),
+        partition: Some(0),
+    };
+    holds.keep(scope, Timestamp::from_millis(0), "").unwrap();
+    assert!(store.put_holds(&nothing, &holds).await.unwrap());
+    let [one, two] = pair_on(&stage, &store).await;
+    let keys = ["ann", "bob", "cid", "dot", "eve", "fay"];
+    let round = async |number: usize| {
+        for (turn, key) in keys.iter().enumerate() {
+            publish(
+                if (turn + number).is_multiple_of(2) {
+                    &one
+                } else {
+                    &two
+                },
+                key,
+                number,
+            )
+            .await;
+        }
+    };
+    round(0).await;
+    stage.stop_broker().await;
+    round(1).await;
+    let parked = store.open_places().await.unwrap();
+    assert!(parked.len() > 1, "{parked:?}");
+    let held = parked.into_iter().find(|held| held.place.partition == Some(0));
+    let held = held.expect("one of the keys is in partition 0");
+    stage.start_broker().await;
+    until("the others are sent", async || {
+        let diverted = store.diversions().await.unwrap();
+        diverted.iter().all(|listed| listed.place == held.place)
+    })
+    .await;
+    // What comes meanwhile waits behind it.
+    round(2).await;
+    let left = store.open_places().await.unwrap();
+    assert_eq!((left.len(), left[0].events), (1, 2 * held.events), "{left:?}");
+    assert!(store.put_holds(&holds, &nothing).await.unwrap());
+    until("all is sent", async || store.stats().await.unwrap().events == 0).await;
+    check_lanes(&stage.read(&orders()).await, &keys, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

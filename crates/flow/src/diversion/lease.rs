@@ -94,9 +94,9 @@ impl<K: Ord + Clone> Own<K> {
         self.acknowledged.clear();
     }
 
-    /// Whether it was written is not known. It counts as it did.
-    pub(super) fn failed(&mut self) {
+    /// The store did not answer. Whether it was written is not known: it counts as it did.
+    pub(super) fn failed(&mut self, has_failed: bool) {
         self.sent = None;
-        self.has_failed = true;
+        self.has_failed = has_failed;
     }
 }

@@ -22,6 +22,10 @@ pub struct Member<K> {
     step: Step,
     is_guarded: Option<bool>,
     wake: Option<Duration>,
+    /// When the last input came. Later than a pause, it is a sign that this process stood still.
+    heard_at: Duration,
+    /// It stood still since what is asked of the store was asked: that no answer came in time says nothing of the store.
+    is_stale: bool,
 }
 
 /// What is asked of the store, one after the other: what is diverted, then the lease is renewed where that is due, so that
@@ -49,12 +53,19 @@ impl<K: Ord + Clone + Debug> Member<K> {
             },
             is_guarded: None,
             wake: None,
+            heard_at: Duration::ZERO,
+            is_stale: false,
         }
     }
 
     /// Takes in what happened at `now`, on a monotonic clock that counts the time during which the machine slept
     /// (`CLOCK_BOOTTIME`), and pushes what is to be done onto `orders`.
     pub fn handle(&mut self, now: Duration, input: Input<K>, orders: &mut Vec<Order<K>>) {
+        if self.stood_still(now) {
+            self.own.has_failed = false;
+            self.is_stale = !matches!(self.step, Step::Resting { .. });
+        }
+        self.heard_at = now;
         match input {
             Input::Out { place, placed } => self.line(&place).want(placed),
             Input::Reachable { place, is_reachable } => self.line(&place).set_reachable(is_reachable),
@@ -128,11 +139,21 @@ impl<K: Ord + Clone + Debug> Member<K> {
         self.lines.entry(place.clone()).or_default()
     }
 
+    /// True when more time has passed since the last input than answers and polls leave between two.
+    fn stood_still(&self, now: Duration) -> bool {
+        now.saturating_sub(self.heard_at) > self.settings.stands_still_after()
+    }
+
+    /// What was asked is answered, or was not in time. Returns whether the store is to be blamed when it was not.
+    fn is_silent(&mut self) -> bool {
+        !std::mem::take(&mut self.is_stale)
+    }
+
     fn open_way(&self, now: Duration) -> Way {
         match self.settings.mode {
             _ if self.own.is_valid(now) => Way::Direct,
             // One that was paused asks first.
-            _ if !self.own.has_failed => Way::Hold,
+            _ if !self.own.has_failed || self.stood_still(now) => Way::Hold,
             Mode::Available => Way::Direct,
             Mode::Strict => Way::Refuse,
         }
@@ -156,8 +177,9 @@ impl<K: Ord + Clone + Debug> Member<K> {
             return;
         }
         self.rest(now);
+        let is_silent = self.is_silent();
         let Some(found) = found else {
-            self.own.failed();
+            self.own.failed(is_silent);
             return;
         };
         let found: BTreeMap<K, Versioned<Diversion>> = found.into_iter().collect();
@@ -197,13 +219,14 @@ impl<K: Ord + Clone + Debug> Member<K> {
             return;
         }
         self.rest(now);
+        let is_silent = self.is_silent();
         match result {
             RenewResult::Made if self.own.made(self.settings.lease) => {
                 self.step = Step::Resting { until: now };
             }
             RenewResult::Made => {}
             RenewResult::Lost => self.own.lost(),
-            RenewResult::Failed => self.own.failed(),
+            RenewResult::Failed => self.own.failed(is_silent),
         }
     }
 

@@ -44,6 +44,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Without any input for so long a process stood still: the store is asked at every poll, and its answer is waited for half a
+    /// lease.
+    pub(super) fn stands_still_after(&self) -> Duration {
+        self.lease * 3 / 4
+    }
+
     /// How long a renewal of a lease of this duration is to be seen unchanged before it has run out.
     pub(super) fn outlasts(&self, lease: Duration) -> Duration {
         lease + lease * self.drift_per_mille / 1_000

@@ -298,3 +298,35 @@ fn a_store_that_does_not_answer_is_told_to_whom_waits_for_it() {
     assert!(orders.contains(&Order::NotDiverted { place: AT }), "{orders:?}");
     assert_eq!(told.way(), Way::Direct);
 }
+
+/// What was asked before a pause is answered in no time by a clock that went on: that is no word of the store's.
+#[test]
+fn one_that_stood_still_asks_before_it_takes_the_store_for_silent() {
+    let silent = Input::Listed { found: None };
+    for fails_before in [false, true] {
+        let mut told = Told::new(Mode::Available);
+        told.tell(Input::Timer);
+        told.listed(&[]);
+        told.tell(Input::Renewed {
+            result: RenewResult::Made,
+        });
+        told.listed(&[]);
+        assert_eq!(told.way(), Way::Direct);
+        told.wait(250);
+        if fails_before {
+            told.tell(silent.clone());
+            told.wait(250);
+        }
+        told.now += Duration::from_secs(20);
+        assert_eq!(told.way(), Way::Hold, "its lease has run out");
+        // The application goes on too.
+        told.tell(Input::Timer);
+        assert_eq!(told.way(), Way::Hold);
+        told.tell(silent.clone());
+        assert_eq!(told.way(), Way::Hold, "nothing was asked since");
+        assert!(told.wait(250).contains(&Order::List));
+        told.now += Duration::from_millis(2_500);
+        told.tell(silent.clone());
+        assert_eq!(told.way(), Way::Direct, "the store is silent");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evenkeel_event::clock::Timestamp;
+use evenkeel_store::{Holds, Scope};
 use serde_json::{Value, json};
 
 use crate::park::park;
@@ -29,7 +31,7 @@ async fn drains_all(mut stage: Stage) {
     let mut function = Function::start(&stage.variables());
     let report = function.drain(LONG);
     let expected = json!({
-        "application": "orders-api", "drained": 4 * 49, "left": 0, "aside": 0, "oldest_age_ms": null, "ended": "empty",
+        "application": "orders-api", "drained": 4 * 49, "left": 0, "aside": 0, "held": 0, "oldest_age_ms": null, "ended": "empty",
         "alarms": []
     });
     assert_eq!(report, expected, "{}", function.stderr());
@@ -124,6 +126,31 @@ async fn what_does_not_fit_into_the_time_is_left_to_the_next_invocation() {
         "{second}"
     );
     stage.check(&keys, 2_500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_holds_stays_and_is_no_standstill() {
+    let Some(mut stage) = Stage::new().await else {
+        return;
+    };
+    let keys = park(&mut stage, 4, 50).await;
+    stage.start_broker().await;
+    let store = stage.store().await;
+    let (nothing, mut holds) = (Holds::default(), Holds::default());
+    holds
+        .keep(Scope::default(), Timestamp::from_millis(0), "wrong prices")
+        .unwrap();
+    assert!(store.put_holds(&nothing, &holds).await.unwrap());
+    let mut function = Function::start(&stage.variables());
+    let report = function.drain(LONG);
+    assert_eq!(
+        (&report["drained"], &report["held"], &report["ended"]),
+        (&json!(0), &json!(4 * 49), &json!("empty")),
+        "{report}"
+    );
+    assert!(store.put_holds(&holds, &nothing).await.unwrap());
+    assert_eq!(function.drain(LONG)["drained"], 4 * 49);
+    stage.check(&keys, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,29 @@ use evenkeel_flow::session::StampedRange;
 use super::lane::fetch;
 use super::record::{Answer, Ask};
 use super::wire::{read_lease, write_lease};
-use super::{Keeper, ServerStandby};
+use super::{Change, Keeper, ServerStandby};
 use crate::shared::{AppendIn, Lane, Listed, SharedStandby};
 use crate::standby::BoxFuture;
-use crate::{AppendId, Error, Place, Row};
+use crate::{AppendId, Error, Holds, Place, Row, holds};
+
+impl<K: Keeper> ServerStandby<K> {
+    /// What is held back, and the revision of the record that says so.
+    async fn held(&self) -> Result<(Option<u64>, Holds), Error> {
+        let Some(kept) = self.keeper.record(&Place::of_holds()).await? else {
+            return Ok((None, Holds::default()));
+        };
+        let holds = holds::parse(&kept.bytes).map_err(|reason| self.no_holds(reason))?;
+        Ok((Some(kept.revision), holds))
+    }
+
+    fn no_holds(&self, reason: String) -> Error {
+        Error::Foreign {
+            server: self.keeper.name().to_owned(),
+            what: "the list of holds".to_owned(),
+            reason,
+        }
+    }
+}
 
 impl<K: Keeper> SharedStandby for ServerStandby<K> {
     fn lane(&self, place: &Place) -> BoxFuture<'_, Result<Lane, Error>> {
@@ -98,6 +117,30 @@ impl<K: Keeper> SharedStandby for ServerStandby<K> {
                 })
             });
             read.collect()
+        })
+    }
+
+    fn holds(&self) -> BoxFuture<'_, Result<Holds, Error>> {
+        Box::pin(async move { Ok(self.held().await?.1) })
+    }
+
+    fn put_holds(&self, expected: &Holds, holds: &Holds) -> BoxFuture<'_, Result<bool, Error>> {
+        let (expected, holds) = (expected.clone(), holds.clone());
+        Box::pin(async move {
+            let (revision, held) = self.held().await?;
+            if held != expected {
+                return Ok(false);
+            }
+            let record = holds::write(&holds).map_err(|error| self.no_holds(error.to_string()))?;
+            let change = Change {
+                place: Place::of_holds(),
+                expected: revision,
+                record: record.into(),
+                head: 0,
+                blocks: Vec::new(),
+                is_listed: false,
+            };
+            self.keeper.commit(vec![change]).await
         })
     }
 }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_event::TopicId;
+use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::diversion::{Diversion, Lease, Phase, Process, Versioned};
-use evenkeel_store::{AppendId, AppendIn, BoxFuture, Lane, Listed, Place, SharedStandby, Span};
+use evenkeel_store::{
+    AppendId, AppendIn, BoxFuture, Error, Holds, Lane, Listed, Place, Scope, SharedStandby, Span,
+};
 
 use crate::rows::{append_id, place, rows, stamped, texts};
 
@@ -28,6 +31,7 @@ pub(crate) async fn run(factory: &dyn Factory) {
     stamps_name_the_term(factory).await;
     leases_are_renewed_upwards(factory).await;
     a_revoked_lease_stays_away_until_it_joins(factory).await;
+    what_is_held_is_replaced_where_it_was_seen(factory).await;
 }
 
 fn process(number: u128) -> Process {
@@ -342,4 +346,51 @@ async fn a_revoked_lease_stays_away_until_it_joins(factory: &dyn Factory) {
     let mut standing = store.leases().await.unwrap();
     standing.sort_by_key(|lease| lease.process);
     assert_eq!(standing, [lease(1, 7), lease(2, 5)]);
+}
+
+async fn what_is_held_is_replaced_where_it_was_seen(factory: &dyn Factory) {
+    let store = factory.open_shared(false).await;
+    let held = |topics: &[&str]| {
+        let mut holds = Holds::default();
+        for topic in topics {
+            let scope = Scope {
+                topic: Some(place(topic, None).topic),
+                partition: None,
+            };
+            holds.keep(scope, Timestamp::from_millis(1_000), "wrong").unwrap();
+        }
+        holds
+    };
+    assert_eq!(until_known(|| store.holds()).await, Holds::default());
+    let put = async |expected: &[&str], new: &[&str]| {
+        let (expected, new) = (held(expected), held(new));
+        until_known(|| store.put_holds(&expected, &new)).await
+    };
+    // Another process may come between.
+    let make = async |expected: &[&str], new: &[&str]| while !put(expected, new).await {};
+    assert!(!put(&["bills"], &["orders"]).await, "nothing is held");
+    make(&[], &["orders"]).await;
+    assert_eq!(until_known(|| store.holds()).await, held(&["orders"]));
+    assert!(!put(&[], &["bills"]).await, "orders are held by now");
+    make(&["orders"], &["orders", "bills"]).await;
+    let other = factory.open_shared(true).await;
+    assert_eq!(until_known(|| other.holds()).await, held(&["orders", "bills"]));
+    assert_eq!(
+        until_known(|| other.open_places()).await,
+        [],
+        "nothing is parked there"
+    );
+    assert_eq!(until_known(|| other.diversions()).await, []);
+    make(&["orders", "bills"], &[]).await;
+    assert_eq!(until_known(|| other.holds()).await, Holds::default());
+}
+
+/// Asks until the server answers, as an operator does.
+async fn until_known<'store, T>(ask: impl Fn() -> BoxFuture<'store, Result<T, Error>>) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(error.is_outage(), "{error}"),
+        }
+    }
 }

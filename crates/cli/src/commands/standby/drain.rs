@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use evenkeel::publish::StartError;
 use evenkeel::{Drain as Pace, Publisher};
-use evenkeel_store::{Alarms, Holds, PlaceStats, Scope};
+use evenkeel_store::{Alarms, PlaceStats, Scope};
 use evenkeel_worker::applications::Application;
 use serde::Serialize;
 
@@ -157,7 +157,7 @@ struct Left {
 
 async fn look(publisher: &Publisher, application: &Application, only: &[Scope]) -> Result<Left> {
     let places = publisher.standby().open_places().await?;
-    let holds = Holds::read(&application.directory).unwrap_or_default();
+    let holds = publisher.holds().await.unwrap_or_default();
     let is_kept = |held: &PlaceStats| {
         let is_chosen = only.is_empty() || only.iter().any(|scope| scope.covers(&held.place));
         !is_chosen || held.place.is_aside() || holds.of(&held.place).is_some()

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use evenkeel_event::clock::{Clock as _, SystemClock};
-use evenkeel_store::Holds;
+use evenkeel_store::{Holds, PlaceStats};
 use serde::Serialize;
 
 use super::Chosen;
@@ -54,18 +54,25 @@ impl Tabular for Row {
     }
 }
 
-pub(super) fn hold(options: Hold, format: Format, settings: &Settings) -> Result<Outcome> {
-    if shared_standby::is_of(settings, options.chosen.application.as_deref()) {
-        bail!(
-            "what lies in the store of standby.url cannot be held back yet: the processes on other machines would not know \
-             of it"
-        );
-    }
-    let application = application(settings, options.chosen.application.clone())?;
+pub(super) async fn hold(options: Hold, format: Format, settings: &Settings) -> Result<Outcome> {
     let (scope, now) = (options.chosen.scope(), SystemClock::default().now());
-    let holds = Holds::hold(&application.directory, scope.clone(), now, &options.reason)?;
-    // The hold stands whether or not the store can be looked at.
-    let parked = application.look().map(|looked| looked.places).unwrap_or_default();
+    let application = options.chosen.application.as_deref();
+    let (name, holds, parked): (_, _, Vec<PlaceStats>) =
+        match shared_standby::named(settings, application).await? {
+            Some(store) => {
+                let keep = |holds: &mut Holds| holds.keep(scope.clone(), now, &options.reason);
+                let holds = shared_standby::change_holds(&*store, keep).await?;
+                let parked = store.open_places().await.unwrap_or_default();
+                (settings.publish.application.clone(), holds, parked)
+            }
+            None => {
+                let application = self::application(settings, options.chosen.application.clone())?;
+                let holds = Holds::hold(&application.directory, scope.clone(), now, &options.reason)?;
+                // The hold stands whether or not the store can be looked at.
+                let parked = application.look().map(|looked| looked.places);
+                (application.name, holds, parked.unwrap_or_default())
+            }
+        };
     let events: u64 = parked
         .iter()
         .filter(|held| scope.covers(&held.place))
@@ -74,26 +81,40 @@ pub(super) fn hold(options: Hold, format: Format, settings: &Settings) -> Result
     say!(
         "{events} parked events are held; what is not parked goes on being published, and is held once it is parked"
     );
-    print(&application.name, &holds, format)
+    print(&name, &holds, format)
 }
 
-pub(super) fn release(options: Release, format: Format, settings: &Settings) -> Result<Outcome> {
-    let application = application(settings, options.chosen.application.clone())?;
+pub(super) async fn release(options: Release, format: Format, settings: &Settings) -> Result<Outcome> {
     let scope = options.chosen.scope();
-    let holds = Holds::release(&application.directory, &scope)?;
+    let application = options.chosen.application.as_deref();
+    let (name, holds) = match shared_standby::named(settings, application).await? {
+        Some(store) => {
+            let let_go = |holds: &mut Holds| {
+                holds.let_go(&scope);
+                Ok(())
+            };
+            let holds = shared_standby::change_holds(&*store, let_go).await?;
+            (settings.publish.application.clone(), holds)
+        }
+        None => {
+            let application = self::application(settings, options.chosen.application.clone())?;
+            let holds = Holds::release(&application.directory, &scope)?;
+            (application.name, holds)
+        }
+    };
     let is_still_held = holds.all().iter().find(|hold| {
         let is_wider = hold.scope.topic.is_none() || hold.scope.partition.is_none();
         is_wider && (hold.scope.topic.is_none() || hold.scope.topic == scope.topic)
     });
     if let Some(wider) = is_still_held.filter(|hold| hold.scope != scope) {
         let what = match &wider.scope.topic {
-            None => format!("all of {}", application.name),
+            None => format!("all of {name}"),
             Some(topic) => format!("all of {topic}"),
         };
-        print(&application.name, &holds, format)?;
+        print(&name, &holds, format)?;
         bail!("{what} is held, so that this stays held too: release that first");
     }
-    print(&application.name, &holds, format)
+    print(&name, &holds, format)
 }
 
 /// Prints what is held now.

@@ -6,10 +6,11 @@ use evenkeel_flow::diversion::Mode;
 use evenkeel_flow::session::Claim;
 use evenkeel_store::Place;
 
-use super::{Role, boot_time};
+use super::Role;
 use crate::publish::engine::Engine;
 use crate::publish::fate::Fate;
 use crate::publish::line::Line;
+use crate::publish::pulse::boot_time;
 
 /// Longest time that callers wait for the diversion to count for all: longer than a lease of the usual length takes to run
 /// out.
