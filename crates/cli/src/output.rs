@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Table,
     /// One JSON document; one a line for streams.
     Json,
-    /// One YAML document.
+    /// YAML; what comes one after the other begins with --- each.
     Yaml,
 }
 
@@ -57,6 +57,17 @@ fn yaml(document: &impl Serialize) -> Result<String> {
 pub(crate) fn print_line(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(document).context("a line cannot be written as JSON")?;
     write_stdout(&(text + "\n"))
+}
+
+/// Prints one of several documents as JSON or YAML, each of which can be read as it comes.
+pub(crate) fn print_next(format: Format, document: &impl Serialize) -> Result<()> {
+    match format {
+        Format::Yaml => {
+            let text = yaml(document).context("a document cannot be written as YAML")?;
+            write_stdout(&format!("---\n{text}"))
+        }
+        Format::Json | Format::Table => print_line(document),
+    }
 }
 
 /// Writes to stdout. A reader that went away (`| head`) ends the program quietly, as other tools do.

@@ -22,7 +22,7 @@ impl ParkedLook {
     /// Looks for what the application `name`, or the one of the settings, has parked.
     pub(crate) fn open(settings: &Settings, name: Option<String>) -> Result<(Application, Self)> {
         if shared_standby::is_of(settings, name.as_deref()) {
-            let store = Handle::current().block_on(shared_standby::of(settings))?;
+            let store = Handle::current().block_on(shared_standby::existing(settings))?;
             let store = store.context("standby.url names no store")?;
             return Ok((shared_standby::application(settings), Self::Shared(store)));
         }

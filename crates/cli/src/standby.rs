@@ -29,6 +29,15 @@ pub(crate) fn application(settings: &Settings, name: Option<String>) -> Result<A
         [] => "none".to_owned(),
         known => known.join(", "),
     };
+    if !settings.standby.url.reveal().is_empty() {
+        bail!(
+            "{name} has no standby store under {} (data.directory; applications that have one: {known}), and the store of \
+             standby.url is looked into for publish.application alone, which is {}: set EVENKEEL_PUBLISH__APPLICATION={name} to \
+             look there",
+            directory(settings).display(),
+            settings.publish.application
+        )
+    }
     bail!(
         "{name} has no standby store under {} (data.directory); applications that have one: {known}",
         directory(settings).display()

@@ -153,6 +153,9 @@ impl Options {
             "attach".clone_into(&mut scenario.name);
             scenario.places = vec![Place::Cluster];
         }
+        if let Some(url) = &self.standby {
+            evenkeel_store::address::check(url)?;
+        }
         if !(0.01..=10_000.0).contains(&self.stretch) {
             bail!("--stretch is {}; it must be 0.01 to 10000", self.stretch);
         }

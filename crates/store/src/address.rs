@@ -41,9 +41,27 @@ impl<'url> Address<'url> {
     fn of(url: &'url str) -> Result<Self, AddressError> {
         match url.split_once(':') {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(url)),
-            Some(("dynamodb", table)) => Ok(Self::Dynamo(table)),
+            Some(("dynamodb", table)) if !table.is_empty() => Ok(Self::Dynamo(table)),
             _ => Err(AddressError::Unknown),
         }
+    }
+}
+
+/// Checks that `url` names a store that this build knows, without asking it.
+///
+/// # Errors
+/// When it does not.
+pub fn check(url: &str) -> Result<(), AddressError> {
+    match Address::of(url)? {
+        Address::Postgres(_) if !cfg!(feature = "postgres") => Err(AddressError::NotBuilt {
+            server: "PostgreSQL",
+            feature: "postgres",
+        }),
+        Address::Dynamo(_) if !cfg!(feature = "aws") => Err(AddressError::NotBuilt {
+            server: "DynamoDB",
+            feature: "aws",
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -58,9 +76,20 @@ pub async fn open(
     bytes_max: u64,
 ) -> Result<Arc<dyn SharedStandby>, AddressError> {
     match Address::of(url)? {
-        Address::Postgres(url) => postgres::open(url, application, bytes_max).await,
+        Address::Postgres(url) => postgres::open(url, application, bytes_max, true).await,
         // Boxed, because the SDK's futures are so deep that whoever holds one may not compile.
         Address::Dynamo(table) => Box::pin(dynamodb::open(table, bytes_max)).await,
+    }
+}
+
+/// As [`open`], for a look: what is not there is not made, and an error.
+///
+/// # Errors
+/// As [`open`], and when no process of `application` has ever used the store.
+pub async fn open_existing(url: &str, application: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    match Address::of(url)? {
+        Address::Postgres(url) => postgres::open(url, application, u64::MAX, false).await,
+        Address::Dynamo(table) => Box::pin(dynamodb::open(table, u64::MAX)).await,
     }
 }
 
@@ -107,9 +136,10 @@ mod postgres {
     use super::{AddressError, Arc, SharedStandby, schema};
     use crate::{Postgres, PostgresConfig, ServerStandby};
 
-    async fn connect(url: &str, application: &str) -> Result<Postgres, AddressError> {
+    async fn connect(url: &str, application: &str, creates: bool) -> Result<Postgres, AddressError> {
         let config = PostgresConfig {
             schema: schema(application),
+            creates,
             ..PostgresConfig::new(url)
         };
         Ok(Postgres::connect(&config).await?)
@@ -119,17 +149,18 @@ mod postgres {
         url: &str,
         application: &str,
         bytes_max: u64,
+        creates: bool,
     ) -> Result<Arc<dyn SharedStandby>, AddressError> {
-        let keeper = connect(url, application).await?;
+        let keeper = connect(url, application, creates).await?;
         Ok(Arc::new(ServerStandby::new(keeper, bytes_max)))
     }
 
     pub(super) async fn create(url: &str, application: &str) -> Result<(), AddressError> {
-        connect(url, application).await.map(drop)
+        connect(url, application, true).await.map(drop)
     }
 
     pub(super) async fn remove(url: &str, application: &str) -> Result<(), AddressError> {
-        let keeper = connect(url, application).await?;
+        let keeper = connect(url, application, true).await?;
         Ok(keeper.drop_schema(&schema(application)).await?)
     }
 }
@@ -143,7 +174,12 @@ mod postgres {
         feature: "postgres",
     };
 
-    pub(super) async fn open(_: &str, _: &str, _: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    pub(super) async fn open(
+        _: &str,
+        _: &str,
+        _: u64,
+        _: bool,
+    ) -> Result<Arc<dyn SharedStandby>, AddressError> {
         Err(NOT_BUILT)
     }
 
@@ -193,6 +229,15 @@ mod dynamodb {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_names_no_store_is_known_at_once() {
+        for url in ["", "mysql://db/orders", "dynamodb:", "orders"] {
+            assert!(matches!(check(url), Err(AddressError::Unknown)), "{url}");
+        }
+        let known = check("dynamodb:parked");
+        assert_eq!(known.is_ok(), cfg!(feature = "aws"), "{known:?}");
+    }
 
     #[test]
     fn an_application_has_a_schema_of_its_own() {

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::connect;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line, say, write_stdout};
+use crate::output::{Format, print_next, say, write_stdout};
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
 
@@ -165,7 +165,7 @@ fn print_record(
         event: RecordLine::of(record, decoder)?,
     };
     match format {
-        Format::Json | Format::Yaml => print_line(&line),
+        Format::Json | Format::Yaml => print_next(format, &line),
         Format::Table => write_stdout(&short(&line)),
     }
 }

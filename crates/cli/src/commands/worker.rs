@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use evenkeel_event::clock::SystemClock;
+use evenkeel::Publisher;
+use evenkeel_event::TopicName;
+use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_server::admin::{self, Parked, Report};
-use evenkeel_store::{AlarmKind, Alarms};
+use evenkeel_store::{Alarm, AlarmKind, Alarms};
 use evenkeel_worker::applications;
 use evenkeel_worker::drain_standby::{self, Standing};
 use serde::Serialize;
@@ -65,6 +67,10 @@ pub(crate) async fn run(options: Options, format: Format, settings: &Settings) -
         "drains what is left under {}",
         standby::directory(settings).display()
     );
+    if !settings.standby.url.reveal().is_empty() {
+        let application = &settings.publish.application;
+        say!("      and what the processes of {application} share (standby.url)");
+    }
     say!("admin     {admin}/health/ready, {admin}/metrics");
     if format != Format::Table {
         print_line(&Addresses { admin })?;
@@ -109,12 +115,7 @@ pub(super) async fn drain(settings: Settings, reports: watch::Sender<Report>, st
             Ok(()) = shared.changed() => {}
         }
         let shared = shared.borrow_and_update().clone();
-        let parked = told
-            .borrow_and_update()
-            .iter()
-            .chain(&shared)
-            .map(parked)
-            .collect();
+        let parked = merged(told.borrow_and_update().iter().chain(&shared).map(parked));
         reports.send_replace(Report { ready: true, parked });
     }
     if is_sharing {
@@ -128,6 +129,10 @@ async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop
         return;
     }
     let mut publisher = None;
+    let mut standing = Standing {
+        application: settings.publish.application.clone(),
+        ..Standing::default()
+    };
     while !stop.is_cancelled() {
         if publisher.is_none() {
             match sdk::publisher(&settings, Vec::new()).await {
@@ -138,27 +143,16 @@ async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop
                 ),
             }
         }
-        if let Some(publisher) = &publisher
-            && let Ok(places) = publisher.standby().open_places().await
-        {
-            let (events, bytes, oldest) = applications::total(&places);
-            // The publisher drains nothing as long as it does not know them either.
-            let holds = publisher.holds().await.unwrap_or_default();
-            let directory = sdk::directory(&settings, &settings.publish.application);
-            shares.send_replace(Some(Standing {
-                application: settings.publish.application.clone(),
-                events,
-                bytes,
-                oldest,
-                places_held: places
-                    .iter()
-                    .filter(|held| holds.of(&held.place).is_some())
-                    .count() as u64,
-                drained: publisher.drained(),
-                alarms: Alarms::read(&directory).unwrap_or_default(),
-                ..Standing::default()
-            }));
+        let directory = sdk::directory(&settings, &standing.application);
+        standing.alarms = Alarms::read(&directory).unwrap_or_default();
+        let is_known = match &publisher {
+            Some(publisher) => look_into(publisher, &mut standing).await,
+            None => false,
+        };
+        if !is_known {
+            blame_store(&mut standing);
         }
+        shares.send_replace(Some(standing.clone()));
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(SHARED_EVERY) => {}
@@ -167,6 +161,59 @@ async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop
     if let Some(publisher) = publisher {
         publisher.close(SHARED_CLOSE_WITHIN).await;
     }
+}
+
+/// What lies in the store that is shared. False: it does not answer.
+async fn look_into(publisher: &Publisher, standing: &mut Standing) -> bool {
+    let Ok(places) = publisher.standby().open_places().await else {
+        return false;
+    };
+    let Some(holds) = publisher.holds().await else {
+        return false;
+    };
+    (standing.events, standing.bytes, standing.oldest) = applications::total(&places);
+    let held = places.iter().filter(|held| holds.of(&held.place).is_some());
+    standing.places_held = held.count() as u64;
+    standing.drained = publisher.drained();
+    true
+}
+
+/// The figures are the last known ones.
+fn blame_store(standing: &mut Standing) {
+    if let Ok(topic) = TopicName::publish_letters(&standing.application) {
+        standing.alarms.raise(Alarm {
+            kind: AlarmKind::StandbyUnreachable,
+            topic,
+            partition: None,
+            since: SystemClock::default().now(),
+            message: "the shared standby store does not answer".to_owned(),
+        });
+    }
+}
+
+/// One entry an application: what it has parked on this machine and what its processes share.
+fn merged(all: impl Iterator<Item = Parked>) -> Vec<Parked> {
+    let mut merged: Vec<Parked> = Vec::new();
+    for parked in all {
+        let Some(known) = merged
+            .iter_mut()
+            .find(|known| known.application == parked.application)
+        else {
+            merged.push(parked);
+            continue;
+        };
+        known.events += parked.events;
+        known.bytes += parked.bytes;
+        known.oldest = known.oldest.into_iter().chain(parked.oldest).min();
+        known.places_held += parked.places_held;
+        known.drained += parked.drained;
+        known.events_per_second += parked.events_per_second;
+        // Both read the same file of alarms.
+        for ((_, count), (_, other)) in known.alarms.iter_mut().zip(parked.alarms) {
+            *count = (*count).max(other);
+        }
+    }
+    merged
 }
 
 fn parked(standing: &Standing) -> Parked {
@@ -186,5 +233,39 @@ fn parked(standing: &Standing) -> Parked {
         events_per_second: standing.events_per_second,
         refused: refused.map(|(cause, events)| (cause.clone(), *events)).collect(),
         alarms: AlarmKind::ALL.into_iter().map(count).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(application: &str, events: u64, unreachable: bool) -> Parked {
+        let mut standing = Standing {
+            application: application.to_owned(),
+            events,
+            ..Standing::default()
+        };
+        if unreachable {
+            blame_store(&mut standing);
+        }
+        parked(&standing)
+    }
+
+    #[test]
+    fn an_application_is_told_once_with_what_lies_in_both_of_its_stores() {
+        let all = [of("shop", 2, false), of("bills", 1, false), of("shop", 3, true)];
+        let merged = merged(all.into_iter());
+        let told: Vec<(&str, u64)> = merged
+            .iter()
+            .map(|parked| (parked.application.as_str(), parked.events))
+            .collect();
+        assert_eq!(told, [("shop", 5), ("bills", 1)]);
+        let unreachable = |parked: &Parked| {
+            let kind = AlarmKind::StandbyUnreachable.as_str();
+            parked.alarms.contains(&(kind, 1))
+        };
+        assert!(merged.first().is_some_and(unreachable), "{merged:?}");
+        assert!(!merged.last().is_some_and(unreachable), "{merged:?}");
     }
 }

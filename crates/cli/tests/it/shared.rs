@@ -107,27 +107,7 @@ fn what_one_process_parked_is_sent_on_by_another() {
     let status = platform.run(&["status", "-o", "json"]).with(100).json();
     let shown = status["standby"].as_array().unwrap();
     assert!(shown.iter().any(|standby| standby["events"] == 6), "{status}");
-    let held = platform
-        .run(&[
-            "standby",
-            "hold",
-            "--topic",
-            "orders",
-            "--reason",
-            "wrong prices",
-            "-o",
-            "json",
-        ])
-        .with(0);
-    assert_eq!(held.json()[0]["reason"], "wrong prices");
-    assert!(
-        held.stderr.contains("6 parked events are held"),
-        "{}",
-        held.stderr
-    );
-    let listed = platform.run(&["standby", "list", "-o", "json"]).with(0).json();
-    let all = listed.as_array().unwrap();
-    assert!(all.iter().all(|place| place["held"] == true), "{listed}");
+    let places = hold_orders(&platform);
     let shown = platform.run(&["standby", "show", "-o", "json"]).with(0).lines();
     let exported = platform.run(&["standby", "export"]).with(0).lines();
     assert_eq!((shown.len(), exported.len()), (6, 6));
@@ -140,8 +120,8 @@ fn what_one_process_parked_is_sent_on_by_another() {
     );
     // The platform drains what is in the store of its own settings.
     platform.start_again();
+    an_unknown_application_has_no_store(&mut platform);
     // It knows of the hold, of which a command on another machine may have told the store.
-    let places = all.len();
     let are_held = format!("evenkeel_standby_places_held{{application=\"evenkeel-cli\"}} {places}\n");
     until(|| platform.admin("/metrics").contains(&are_held));
     assert_eq!(parked(&platform), 6);
@@ -149,11 +129,45 @@ fn what_one_process_parked_is_sent_on_by_another() {
     until(|| parked(&platform) == 0);
     let numbers: Vec<Value> = (0..9).map(|number| json!(number)).collect();
     assert_eq!(on_topic(&platform, "orders"), numbers);
-    let metrics = platform.admin("/metrics");
+    let is_empty = "evenkeel_standby_events{application=\"evenkeel-cli\"} 0\n";
+    until(|| platform.admin("/metrics").contains(is_empty));
+}
+
+/// Holds all of the six that are parked, and returns in how many places they lie.
+fn hold_orders(platform: &Platform) -> usize {
+    let hold = [
+        "standby",
+        "hold",
+        "--topic",
+        "orders",
+        "--reason",
+        "wrong prices",
+        "-o",
+        "json",
+    ];
+    let held = platform.run(&hold).with(0);
+    assert_eq!(held.json()[0]["reason"], "wrong prices");
     assert!(
-        metrics.contains("evenkeel_standby_events{application=\"evenkeel-cli\"} 0\n"),
-        "{metrics}"
+        held.stderr.contains("6 parked events are held"),
+        "{}",
+        held.stderr
     );
+    let listed = platform.run(&["standby", "list", "-o", "json"]).with(0).json();
+    let all = listed.as_array().unwrap();
+    assert!(all.iter().all(|place| place["held"] == true), "{listed}");
+    all.len()
+}
+
+/// It has none that is empty, and gets none by being looked for.
+fn an_unknown_application_has_no_store(platform: &mut Platform) {
+    platform.set("EVENKEEL_PUBLISH__APPLICATION", "typo");
+    for verb in ["list", "show", "drain"] {
+        let refused = platform.run(&["standby", verb]).with(1);
+        for expected in ["publish.application", "there is no such schema"] {
+            assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+        }
+    }
+    platform.set("EVENKEEL_PUBLISH__APPLICATION", "evenkeel-cli");
 }
 
 #[test]

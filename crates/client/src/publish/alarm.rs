@@ -147,10 +147,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn count_refused(&mut self, reason: Reason, events: i32) {
+    pub(super) fn count_refused(&mut self, reason: Reason, is_full: bool, events: i32) {
         let cause = match reason {
-            Reason::StandbyRefused => "standby-full",
-            Reason::StandbyUnknown => "standby-unavailable",
+            Reason::StandbyRefused if is_full => "standby-full",
+            Reason::StandbyRefused | Reason::StandbyUnknown => "standby-unavailable",
             Reason::QueueFull => "overloaded",
             Reason::LetterLost => "letter-lost",
             Reason::Closed => return,

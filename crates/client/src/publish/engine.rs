@@ -102,6 +102,7 @@ pub(super) struct Engine {
     pub(super) process: u128,
     pub(super) fleet: Option<Fleet>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) refusal: Option<Arc<super::fate::Refusal>>,
     pub(super) lines: HashMap<u32, Line>,
     pub(super) line_ids: HashMap<TopicPartition, u32>,
     pub(super) topics: HashMap<u32, TopicLine>,
@@ -157,6 +158,7 @@ impl Engine {
             aside: Aside::new(),
             process,
             fleet: parts.fleet.map(|config| Fleet::new(&config, process)),
+            refusal: None,
             pulse: Arc::new(Pulse::new(boot_time())),
             lines: HashMap::new(),
             line_ids: HashMap::new(),
@@ -410,10 +412,14 @@ impl Engine {
     }
 
     /// What the machines said to callers.
-    pub(super) fn acknowledge(&mut self, claim: evenkeel_flow::session::Claim, fate: super::fate::Fate) {
+    pub(super) fn acknowledge(&mut self, claim: evenkeel_flow::session::Claim, mut fate: super::fate::Fate) {
         pass(Point::Acknowledge);
-        if let super::fate::Fate::Failed { reason, .. } = &fate {
-            self.count_refused(*reason, claim.count);
+        if let super::fate::Fate::Failed { reason, refusal, .. } = &mut fate {
+            if *reason == evenkeel_flow::session::Reason::StandbyRefused {
+                refusal.clone_from(&self.refusal);
+            }
+            let is_full = refusal.as_ref().is_some_and(|refusal| refusal.is_full);
+            self.count_refused(*reason, is_full, claim.count);
         }
         let bytes = self.tickets.tell(claim, fate);
         self.shared.give_room(bytes);
@@ -437,6 +443,7 @@ impl Engine {
                 None => Fate::Failed {
                     reason: evenkeel_flow::session::Reason::LetterLost,
                     may_have_landed: false,
+                    refusal: None,
                 },
             },
             Outcome::Failed {
@@ -445,8 +452,20 @@ impl Engine {
             } => Fate::Failed {
                 reason,
                 may_have_landed,
+                refusal: None,
             },
         }
+    }
+
+    /// Keeps what the store said last to an append, for those whom it refuses.
+    pub(super) fn note_refusal<T>(&mut self, result: &Result<T, evenkeel_store::Error>) {
+        self.refusal = match result {
+            Ok(_) => None,
+            Err(error) => Some(Arc::new(super::fate::Refusal {
+                is_full: error.code() == evenkeel_event::Code::StandbyFull,
+                cause: error.to_string(),
+            })),
+        };
     }
 }
 

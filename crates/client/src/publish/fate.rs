@@ -1,7 +1,7 @@
 //! What became of the events of one batch, told to all who wait for it at once.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use evenkeel_event::{Code, TopicName};
 use evenkeel_flow::session::Reason;
@@ -28,7 +28,16 @@ pub(super) enum Fate {
     Failed {
         reason: Reason,
         may_have_landed: bool,
+        /// What the store said when it refused.
+        refusal: Option<Arc<Refusal>>,
     },
+}
+
+/// The standby store's last word, where that was a refusal.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) is_full: bool,
+    pub(super) cause: String,
 }
 
 /// The fates of one batch's events.
@@ -90,11 +99,21 @@ impl Fates {
     }
 }
 
-fn failure(topic: TopicName, reason: Reason, may_have_landed: bool) -> PublishError {
+fn failure(
+    topic: TopicName,
+    reason: Reason,
+    may_have_landed: bool,
+    refusal: Option<&Refusal>,
+) -> PublishError {
     match reason {
         Reason::StandbyRefused | Reason::StandbyUnknown => PublishError::NotParked {
             topic,
-            full: reason == Reason::StandbyRefused,
+            full: refusal.is_some_and(|refusal| refusal.is_full),
+            cause: match (refusal, reason, may_have_landed) {
+                (Some(refusal), ..) => format!("refused it: {}", refusal.cause),
+                (None, Reason::StandbyUnknown, true) => "does not say whether it has it".to_owned(),
+                (None, ..) => "does not answer".to_owned(),
+            },
             may_have_landed,
         },
         Reason::QueueFull => PublishError::Overloaded {
@@ -156,7 +175,8 @@ impl Fate {
             Self::Failed {
                 reason,
                 may_have_landed,
-            } => Err(failure(topic, *reason, *may_have_landed)),
+                refusal,
+            } => Err(failure(topic, *reason, *may_have_landed, refusal.as_deref())),
         }
     }
 

@@ -243,7 +243,12 @@ impl Engine {
         let had_lease = fleet.has_been_guarded;
         fleet.has_been_guarded |= is_guarded;
         match is_guarded {
-            true => self.clear(&self.letters.clone(), None, &[AlarmKind::StandbyUnreachable]),
+            true => {
+                if had_lease {
+                    tracing::warn!("the shared standby store answers again: the order across processes is kept");
+                }
+                self.clear(&self.letters.clone(), None, &[AlarmKind::StandbyUnreachable]);
+            }
             false if had_lease => self.raise(
                 AlarmKind::StandbyUnreachable,
                 self.letters.clone(),

@@ -369,6 +369,7 @@ impl Engine {
         epoch: Option<u64>,
         result: Result<AppendIn, Error>,
     ) {
+        self.note_refusal(&result);
         match result {
             Ok(AppendIn::Made(_)) => self.made_in(id, epoch),
             Ok(AppendIn::Passed) => self.passed_in(id, epoch),

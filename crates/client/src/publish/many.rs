@@ -241,6 +241,7 @@ mod tests {
         let gone = Fate::Failed {
             reason: Reason::Closed,
             may_have_landed: true,
+            refusal: None,
         };
         fates.tell(0..u32::MAX, gone);
         let mut told = Told::new(&fates, topic);

@@ -82,12 +82,14 @@ pub enum PublishError {
         source: Arc<SchemaError>,
     },
     /// Kafka cannot take the event and the standby store did not either.
-    #[error("topic {topic}: Kafka cannot take the event, and the standby store {}", standby(*full, *may_have_landed))]
+    #[error("topic {topic}: Kafka cannot take the event, and the standby store {cause}")]
     NotParked {
         /// The topic.
         topic: TopicName,
-        /// True when the store refused it; false when it does not answer.
+        /// True when the store is full.
         full: bool,
+        /// What the store did not do, and why: `refused it: ...`, `does not answer`.
+        cause: String,
         /// True when the event may be written nevertheless.
         may_have_landed: bool,
     },
@@ -141,13 +143,5 @@ impl PublishError {
             Self::Overloaded { .. } => Code::Overloaded,
             Self::Closed { .. } => Code::Outage,
         }
-    }
-}
-
-const fn standby(full: bool, may_have_landed: bool) -> &'static str {
-    match (full, may_have_landed) {
-        (true, _) => "refused it: it is full or cannot be written",
-        (false, true) => "does not say whether it has it",
-        (false, false) => "does not answer",
     }
 }

@@ -78,6 +78,7 @@ const fn gone() -> Fate {
     Fate::Failed {
         reason: Reason::Closed,
         may_have_landed: true,
+        refusal: None,
     }
 }
 

@@ -419,6 +419,7 @@ impl Engine {
         append: u64,
         result: Result<u64, evenkeel_store::Error>,
     ) {
+        self.note_refusal(&result);
         if let Some(line) = self.topics.get_mut(&id) {
             let result = line.appends.result(append, result.map(AppendIn::Made));
             self.topic_step(id, Input::Appended { append, result });
@@ -531,7 +532,8 @@ fn unknown_partitions(place: &Place) -> evenkeel_store::Error {
         server: "Kafka".to_owned(),
         action: "tell the partitions of a topic",
         reason: format!(
-            "nothing is known of {} yet, so that its events cannot be parked",
+            "neither Kafka nor the shared store knows the partitions of {} yet, so that its events cannot be parked: a topic has \
+             to be published to once while Kafka is there, by any process of the application",
             place.topic
         ),
         may_have_been_made: false,

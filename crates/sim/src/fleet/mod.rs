@@ -29,6 +29,8 @@ pub enum Begin {
     Joined,
     /// The first process has joined, the others have not.
     JoinsLate,
+    /// The first process has parked its events, and waits for the others to hear of it.
+    Diverts,
     /// The first process has parked its events, the first of them while it was under way; one that drains has just begun.
     Drains,
     /// As before, and the process that parked them was killed since.

@@ -13,6 +13,8 @@ use super::{Begin, Bounds, met};
 /// How long a lease counts. A tick is as long.
 const LEASE: Duration = Duration::from_secs(1);
 
+/// Requests of a process until it has parked, and has asked who else there is.
+const ALONE_TURNS: usize = 20;
 /// More turns than it takes until a drain begins.
 const TURNS_MAX: usize = 1_000;
 
@@ -107,8 +109,10 @@ impl World {
             },
         };
         world.join(bounds.begin);
-        if matches!(bounds.begin, Begin::Drains | Begin::Orphaned) {
-            world.drain();
+        match bounds.begin {
+            Begin::Joined | Begin::JoinsLate => {}
+            Begin::Diverts => world.divert(),
+            Begin::Drains | Begin::Orphaned => world.drain(),
         }
         if bounds.begin == Begin::Orphaned {
             world.crash(0);
@@ -133,31 +137,45 @@ impl World {
         }
     }
 
-    /// The first process calls all its events and waits too long for the first of them. What comes of it is carried out, each
-    /// request in its turn, until a drain begins.
-    fn drain(&mut self) {
-        let parks = |world: &Self| {
-            world.processes[0]
-                .as_ref()
-                .map_or(0, |running| running.to_call.len())
-        };
-        let events = parks(self);
+    /// The first process calls all its events and waits too long for the first of them. Returns how many those are.
+    fn call_and_wait(&mut self) -> usize {
+        let running = self.processes[0].as_ref();
+        let events = running.map_or(0, |running| running.to_call.len());
         self.step(Action::Call(0));
         self.with(0, Running::time_out);
         for _ in 1..events {
             self.step(Action::Call(0));
         }
+        events
+    }
+
+    /// Carries out a request of a process, each in its turn.
+    fn ask_in_turn(&mut self, number: u8, turn: usize) {
+        let running = self.processes[number as usize].as_ref();
+        let asked = running.map_or(0, |running| running.asked.len());
+        if asked > 0 {
+            self.step(Action::Ask(number, (turn % asked) as u8));
+        }
+    }
+
+    /// The requests of the first process alone are carried out.
+    fn divert(&mut self) {
+        let events = self.call_and_wait();
+        for turn in 0..ALONE_TURNS {
+            self.ask_in_turn(0, turn);
+        }
+        assert_eq!(self.store.rows.len(), events, "nothing is parked: {self:#?}");
+    }
+
+    /// Everybody's requests are carried out until a drain begins.
+    fn drain(&mut self) {
+        let events = self.call_and_wait();
         for turn in 0..TURNS_MAX {
             if self.store.rows.len() == events && self.store.diversion.record.drainer.is_some() {
                 return;
             }
             for number in 0..self.processes.len() as u8 {
-                let asked = self.processes[number as usize]
-                    .as_ref()
-                    .map_or(0, |running| running.asked.len());
-                if asked > 0 {
-                    self.step(Action::Ask(number, (turn % asked) as u8));
-                }
+                self.ask_in_turn(number, turn);
             }
         }
         panic!("no drain begins: {self:#?}");

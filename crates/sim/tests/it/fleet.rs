@@ -198,8 +198,21 @@ fn without_a_lease_only_the_order_across_processes_is_given_up() {
         ..bounds.clone()
     };
     check("available, paused, the order looked at", &paused);
-    let looked_at = Bounds {
+    // What was under way when the time passed says nothing of the store.
+    let stood_still = Bounds {
+        begin: Begin::Diverts,
         losses: 1,
+        states_max: states_max().max(600_000),
+        ..paused.clone()
+    };
+    check(
+        "available, paused while it asked, the order looked at",
+        &stood_still,
+    );
+    // It takes two to be silent.
+    let looked_at = Bounds {
+        begin: Begin::Diverts,
+        losses: 2,
         states_max: states_max().max(600_000),
         ..paused
     };

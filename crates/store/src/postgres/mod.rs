@@ -83,8 +83,10 @@ pub struct PostgresConfig {
     /// `postgres://user:password@host:port/database`, with libpq's parameters: `sslmode` (`verify-full` checks the
     /// certificate and the name; the default `prefer` checks nothing), `sslrootcert`, `sslcert`, `sslkey`.
     pub url: String,
-    /// The schema that holds the tables, made when it is not there.
+    /// The schema that holds the tables.
     pub schema: String,
+    /// Makes the schema when it is not there; else that is an error.
+    pub creates: bool,
     /// Connections at most.
     pub connections: u32,
     /// Most time of one call.
@@ -108,6 +110,7 @@ impl PostgresConfig {
         Self {
             url: url.to_owned(),
             schema: "evenkeel".to_owned(),
+            creates: true,
             connections: 8,
             timeout: Duration::from_secs(15),
         }
@@ -169,12 +172,19 @@ impl Postgres {
             timeout: config.timeout,
             sweeping: std::sync::Arc::default(),
         };
-        server.make_tables(&config.schema).await?;
+        server.make_tables(&config.schema, config.creates).await?;
         Ok(server)
     }
 
-    async fn make_tables(&self, schema: &str) -> Result<(), Error> {
-        let attempt = self.attempt("make its tables", false);
+    async fn make_tables(&self, schema: &str, creates: bool) -> Result<(), Error> {
+        let attempt = self.attempt(
+            if creates {
+                "make its tables"
+            } else {
+                "look into it"
+            },
+            false,
+        );
         let there = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
         let is_there: bool = self
             .within(
@@ -182,6 +192,13 @@ impl Postgres {
                 sqlx::query_scalar(there).bind(schema).fetch_one(&self.pool),
             )
             .await?;
+        if !is_there && !creates {
+            return Err(attempt.refused(
+                "there is no such schema".to_owned(),
+                "see that the application (publish.application) and the database are the right ones; its first process, or evenkeel standby \
+                 init, makes it",
+            ));
+        }
         if !is_there {
             // Two that begin at once may both try.
             let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");

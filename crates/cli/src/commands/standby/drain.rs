@@ -16,7 +16,7 @@ use super::list::Told;
 use crate::commands::broker;
 use crate::config::Settings;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line, say};
+use crate::output::{Format, print_next, say};
 use crate::sdk;
 use crate::shared_standby;
 use crate::standby::{application, applications, directory};
@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait for what is on its way when a drain ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// The same, when it was told to stop.
+const STOP_WITHIN: Duration = Duration::from_millis(500);
 /// Longest wait for what is kept aside, which is tried again at the start.
 const ASIDE_WITHIN: Duration = Duration::from_secs(5);
 /// What a new rate weighs in the one that is shown.
@@ -91,24 +93,32 @@ pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -
         return Ok(Outcome::Fine);
     }
     let application = match is_shared {
-        true => shared_standby::application(settings),
+        true => {
+            // A wrong name makes no store that is empty.
+            shared_standby::existing(settings).await?;
+            shared_standby::application(settings)
+        }
         false => application(settings, name)?,
     };
     let only = options.chosen.only();
     let publisher = start(settings, &application, &only, options.rate, is_shared).await?;
-    let waited = tokio::select! {
-        waited = until_empty(&publisher, &application, &only, format) => waited,
-        interrupted = broker::interrupted() => interrupted,
+    let (waited, close_within) = tokio::select! {
+        waited = until_empty(&publisher, &application, &only, format) => (waited, CLOSE_WITHIN),
+        // What is under way then has its stamps stored: the next drain goes on with it.
+        interrupted = broker::interrupted() => (interrupted, STOP_WITHIN),
     };
-    publisher.close(CLOSE_WITHIN).await;
+    publisher.close(close_within).await;
     let last = look(&publisher, &application, &only).await?;
     let (left, kept) = (last.events, last.kept);
     if format != Format::Table {
-        print_line(&last.progress(&application, &publisher, 0.0))?;
+        print_next(format, &last.progress(&application, &publisher, 0.0))?;
     }
     waited?;
     if left > 0 {
         bail!("stopped with {left} events still parked; they stay where they are");
+    }
+    if is_shared {
+        refuse_what_lies_on_disk(settings)?;
     }
     match kept {
         0 => say!("nothing is parked"),
@@ -143,6 +153,26 @@ async fn start(
         ),
         other => other.context("the drain did not start"),
     }
+}
+
+/// What the application had parked on this machine before its processes shared a store is none of this drain's.
+fn refuse_what_lies_on_disk(settings: &Settings) -> Result<()> {
+    let name = &settings.publish.application;
+    let Some(on_disk) = applications(settings)?
+        .into_iter()
+        .find(|found| found.name == *name)
+    else {
+        return Ok(());
+    };
+    let events: u64 = on_disk.look()?.places.iter().map(|place| place.events).sum();
+    if events > 0 {
+        bail!(
+            "nothing is left in the store that is shared, but {events} events lie in {}, from when {name} had no shared store: \
+             EVENKEEL_STANDBY__URL= evenkeel standby drain sends them on",
+            on_disk.directory.display()
+        );
+    }
+    Ok(())
 }
 
 /// What is left, parted by whether this drain sends it.
@@ -219,7 +249,7 @@ async fn until_empty(
 
 fn tell(progress: &Progress, format: Format) -> Result<()> {
     if format != Format::Table {
-        return print_line(progress);
+        return print_next(format, progress);
     }
     let eta = match progress.eta_seconds {
         Some(eta) => format!("done in {eta} s"),

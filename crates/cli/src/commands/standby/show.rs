@@ -13,7 +13,7 @@ use super::{Chosen, partition_of};
 use crate::config::Settings;
 use crate::decode::Decoder;
 use crate::exit::Outcome;
-use crate::output::{Format, print_line, say, write_stdout};
+use crate::output::{Format, print_next, say, write_stdout};
 use crate::parked_look::ParkedLook;
 use crate::record_line::RecordLine;
 use crate::registry::Registry;
@@ -99,7 +99,7 @@ fn line(place: &Place, parked: Parked, event: RecordLine) -> Line {
 
 fn print(line: &Line, place: &Place, format: Format) -> Result<()> {
     if format != Format::Table {
-        return print_line(line);
+        return print_next(format, line);
     }
     let stamped = if line.stamped { " stamped" } else { "" };
     write_stdout(&format!(
