@@ -55,7 +55,14 @@ fn a_broken_promise_ends_with_100_and_says_how_to_play_it_again() {
     let ended = run(verify, "").with(100);
     assert!(ended.stderr.contains("events were refused"), "{}", ended.stderr);
     assert!(ended.stderr.contains("--seed 5"), "{}", ended.stderr);
-    assert!(ended.stdout.contains("it is full"), "{}", ended.stdout);
+    // In the store's own words.
+    let cause = "bytes and cannot take";
+    let fix = "bring Kafka back, or raise standby.bytes_max";
+    assert!(
+        ended.stdout.contains(cause) && ended.stdout.contains(fix),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
