@@ -126,7 +126,10 @@ fn drained(events: u8) -> Bounds {
         drainers: 2,
         timeouts: 0,
         // All of them: fewer do not come as far as a take-over with everything that comes late.
-        states_max: states_max().max(if cfg!(debug_assertions) { 0 } else { 4_000_000 }),
+        states_max: match cfg!(debug_assertions) {
+            true => states_max(),
+            false => states_max().max(4_000_000),
+        },
         ..two_publishers()
     }
 }
