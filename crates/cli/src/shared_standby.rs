@@ -32,26 +32,30 @@ pub(crate) async fn create(url: &str, application: &str) -> Result<()> {
 /// True when what the application `name`, or the one of the settings, parks lies in the store that the settings name.
 pub(crate) fn is_of(settings: &Settings, name: Option<&str>) -> bool {
     let is_own = name.is_none_or(|name| name == settings.publish.application);
-    is_own && !settings.standby.url.reveal().is_empty()
+    is_own && url(settings).is_some()
+}
+
+/// Its address, where the settings name one.
+fn url(settings: &Settings) -> Option<&str> {
+    Some(settings.standby.url.reveal()).filter(|url| !url.is_empty())
 }
 
 /// The store that the settings name; `None` where what is parked is kept on this machine.
 pub(crate) async fn of(settings: &Settings) -> Result<Option<Arc<dyn SharedStandby>>> {
-    let (standby, application) = (&settings.standby, &settings.publish.application);
-    if standby.url.reveal().is_empty() {
+    let Some(url) = url(settings) else {
         return Ok(None);
-    }
-    let store = open(standby.url.reveal(), application, standby.bytes_max).await?;
+    };
+    let store = open(url, &settings.publish.application, settings.standby.bytes_max).await?;
     Ok(Some(store))
 }
 
 /// The same for a look: what is not there is an error.
 pub(crate) async fn existing(settings: &Settings) -> Result<Option<Arc<dyn SharedStandby>>> {
-    let (standby, application) = (&settings.standby, &settings.publish.application);
-    if standby.url.reveal().is_empty() {
+    let Some(url) = url(settings) else {
         return Ok(None);
-    }
-    let store = address::open_existing(standby.url.reveal(), application).await;
+    };
+    let application = &settings.publish.application;
+    let store = address::open_existing(url, application).await;
     let cause = || {
         format!(
             "the standby store that the processes of {application} share cannot be looked into (standby.url says where it is)"

@@ -144,8 +144,7 @@ impl Looked {
     /// Places that are held and hold something.
     #[must_use]
     pub fn held(&self) -> u64 {
-        let is_held = |held: &&PlaceStats| self.holds.of(&held.place).is_some();
-        self.places.iter().filter(is_held).count() as u64
+        held(&self.places, &self.holds)
     }
 
     /// Events that a drain would send on: neither held nor kept aside.
@@ -163,6 +162,13 @@ pub fn total(places: &[PlaceStats]) -> (u64, u64, Option<Timestamp>) {
         places.iter().map(|place| place.bytes).sum(),
         places.iter().map(|place| place.oldest).min(),
     )
+}
+
+/// Places that are held and hold something.
+#[must_use]
+pub fn held(places: &[PlaceStats], holds: &Holds) -> u64 {
+    let is_held = |held: &&PlaceStats| holds.of(&held.place).is_some();
+    places.iter().filter(is_held).count() as u64
 }
 
 /// Events that a drain would send on.

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::applications::{Application, Looked, Trace, applications, total, waiting};
+use crate::applications::{Application, Looked, Trace, applications, held, total, waiting};
 
 /// Between looks at the applications' directories.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -335,10 +335,7 @@ impl Drain {
                 events,
                 bytes,
                 oldest,
-                places_held: places
-                    .iter()
-                    .filter(|held| holds.of(&held.place).is_some())
-                    .count() as u64,
+                places_held: held(&places, &holds),
                 drained,
                 events_per_second: rate,
                 alarms: Alarms::read(&directory).unwrap_or_default(),

@@ -172,8 +172,7 @@ async fn look_into(publisher: &Publisher, standing: &mut Standing) -> bool {
         return false;
     };
     (standing.events, standing.bytes, standing.oldest) = applications::total(&places);
-    let held = places.iter().filter(|held| holds.of(&held.place).is_some());
-    standing.places_held = held.count() as u64;
+    standing.places_held = applications::held(&places, &holds);
     standing.drained = publisher.drained();
     true
 }

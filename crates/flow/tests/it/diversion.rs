@@ -32,8 +32,8 @@ impl Told {
     }
 
     /// One that has a lease, with nothing diverted.
-    fn joined() -> Self {
-        let mut told = Self::new(Mode::Strict);
+    fn joined(mode: Mode) -> Self {
+        let mut told = Self::new(mode);
         told.tell(Input::Timer);
         told.listed(&[]);
         told.tell(Input::Renewed {
@@ -149,7 +149,7 @@ fn without_the_store_the_mode_decides() {
 
 #[test]
 fn parked_is_told_when_every_lease_acknowledges() {
-    let mut told = Told::joined();
+    let mut told = Told::joined(Mode::Strict);
     let placed = Placed {
         partition_count: 6,
         ..Placed::default()
@@ -179,7 +179,7 @@ fn parked_is_told_when_every_lease_acknowledges() {
 
 #[test]
 fn what_is_diverted_is_acknowledged_by_the_next_renewal() {
-    let mut told = Told::joined();
+    let mut told = Told::joined(Mode::Strict);
     told.wait(250);
     let orders = told.listed(&[record(3, 5, Phase::Diverting)]).to_vec();
     let acknowledged = orders.iter().find_map(|order| match order {
@@ -192,7 +192,7 @@ fn what_is_diverted_is_acknowledged_by_the_next_renewal() {
 
 #[test]
 fn a_lease_is_taken_away_when_it_was_seen_unchanged_for_longer_than_it_counts() {
-    let mut told = Told::joined();
+    let mut told = Told::joined(Mode::Strict);
     told.wait(250);
     told.listed(&[record(1, 0, Phase::Diverting)]);
     told.tell(Input::Renewed {
@@ -219,7 +219,7 @@ fn a_lease_is_taken_away_when_it_was_seen_unchanged_for_longer_than_it_counts() 
 
 #[test]
 fn a_late_answer_turns_nothing_back() {
-    let mut told = Told::joined();
+    let mut told = Told::joined(Mode::Strict);
     told.wait(250);
     told.listed(&[record(9, 4, Phase::Diverted)]);
     let place = AT;
@@ -235,7 +235,7 @@ fn a_late_answer_turns_nothing_back() {
 
 #[test]
 fn the_drainer_opens_in_one_write_on_condition_of_the_tail() {
-    let mut told = Told::joined();
+    let mut told = Told::joined(Mode::Strict);
     let place = AT;
     told.tell(Input::Reachable {
         place,
@@ -291,7 +291,7 @@ fn the_drainer_opens_in_one_write_on_condition_of_the_tail() {
 
 #[test]
 fn a_store_that_does_not_answer_is_told_to_whom_waits_for_it() {
-    let mut told = Told::joined();
+    let mut told = Told::joined(Mode::Strict);
     let placed = Placed::default();
     told.tell(Input::Out { place: AT, placed });
     let orders = told.put(PutResult::Failed).to_vec();
@@ -304,13 +304,7 @@ fn a_store_that_does_not_answer_is_told_to_whom_waits_for_it() {
 fn one_that_stood_still_asks_before_it_takes_the_store_for_silent() {
     let silent = Input::Listed { found: None };
     for fails_before in [false, true] {
-        let mut told = Told::new(Mode::Available);
-        told.tell(Input::Timer);
-        told.listed(&[]);
-        told.tell(Input::Renewed {
-            result: RenewResult::Made,
-        });
-        told.listed(&[]);
+        let mut told = Told::joined(Mode::Available);
         assert_eq!(told.way(), Way::Direct);
         told.wait(250);
         if fails_before {
