@@ -41,7 +41,7 @@ async fn topics_are_created_listed_and_deleted(bootstrap: &str) {
         (bench.id, 3, false)
     );
     bench.cluster.delete_topic(&bench.topic).await.unwrap();
-    let error = bench.cluster.topic_anew(&bench.topic).await.unwrap_err();
+    let error = learned(async || bench.cluster.topic_anew(&bench.topic).await.err()).await;
     assert!(error.is_topic_missing(), "{error}");
     let error = bench.cluster.delete_topic(&name("never")).await.unwrap_err();
     assert!(error.is_topic_missing(), "{error}");
@@ -129,12 +129,7 @@ async fn settings_are_changed_and_partitions_added(bootstrap: &str) {
             .change_settings(&bench.topic, &changes)
             .await
             .unwrap();
-        let deadline = std::time::Instant::now() + PATIENCE;
-        // The controller takes the change; the broker that answers learns of it a little later.
-        while retention().await != expected {
-            assert!(std::time::Instant::now() < deadline);
-            tokio::task::yield_now().await;
-        }
+        learned(async || (retention().await == expected).then_some(())).await;
     }
     let wrong = [("retention.ms", Some("soon"))];
     let error = bench
@@ -144,17 +139,11 @@ async fn settings_are_changed_and_partitions_added(bootstrap: &str) {
         .unwrap_err();
     assert!(matches!(error, Error::Refused { code: 40, .. }), "{error}");
     bench.cluster.create_partitions(&bench.topic, 4).await.unwrap();
-    while bench
-        .cluster
-        .topic_anew(&bench.topic)
-        .await
-        .unwrap()
-        .partitions
-        .len()
-        < 4
-    {
-        tokio::task::yield_now().await;
-    }
+    learned(async || {
+        let topic = bench.cluster.topic_anew(&bench.topic).await.unwrap();
+        (topic.partitions.len() == 4).then_some(())
+    })
+    .await;
     let bytes = encode(&["new"], Compression::None)
         .stamp(&bench.stamp(0, 0, 1))
         .unwrap();
@@ -165,6 +154,21 @@ async fn settings_are_changed_and_partitions_added(bootstrap: &str) {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Refused { code: 37, .. }), "{error}");
+}
+
+/// What `look` finds once the broker that answers has learned of a change: the controller took it a little earlier.
+async fn learned<T>(look: impl AsyncFn() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not learned in {PATIENCE:?}"
+        );
+        tokio::task::yield_now().await;
+    }
 }
 
 #[test]
