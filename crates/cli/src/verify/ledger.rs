@@ -60,6 +60,8 @@ struct Entry {
     since: Duration,
     /// When its final receipt came.
     answered: Option<Duration>,
+    /// It lay on the topic before that was deleted.
+    taken: bool,
 }
 
 /// How long receipts took in a phase.
@@ -127,6 +129,7 @@ impl Ledger {
             handed_over: 0,
             since: Duration::ZERO,
             answered: None,
+            taken: false,
         };
         let below = usize::try_from(below).unwrap_or(0);
         self.events.resize(below.max(self.events.len()), unknown);
@@ -273,6 +276,22 @@ impl Ledger {
     /// True when the event, if it was published, may be gone with its topic.
     pub(super) const fn is_excused(&self, number: u64) -> bool {
         number < self.excused_below
+    }
+
+    /// These events lie on the topic that is deleted next, whatever their receipts say.
+    pub(super) fn excuse_taken(&mut self, events: &[u64]) {
+        for number in events {
+            let place = usize::try_from(*number).unwrap_or(usize::MAX);
+            if let Some(entry) = self.events.get_mut(place) {
+                entry.taken = true;
+            }
+        }
+    }
+
+    /// True when the event lay on a topic that was deleted.
+    pub(super) fn was_taken(&self, number: u64) -> bool {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        self.events.get(place).is_some_and(|entry| entry.taken)
     }
 
     pub(super) const fn parked_max(&self) -> u64 {

@@ -14,7 +14,7 @@ use super::event::Recipe;
 use super::feed::Feed;
 use super::fleet::{Fleet, Order, Orders, lock};
 use super::ground::{Ground, Site};
-use super::judge::Judge;
+use super::judge::{Judge, events_on};
 use super::ledger::Ledger;
 use super::machine::Change;
 use super::publisher::Call;
@@ -189,6 +189,7 @@ impl Stage {
             ground: &mut self.ground,
             workers: &mut self.workers,
             orders: &orders,
+            recipe,
         };
         let timeline = timeline(hands, &self.ledger, schedule(scenario, seed));
         let played = tokio::select! {
@@ -261,6 +262,7 @@ struct Hands<'stage> {
     ground: &'stage mut Ground,
     workers: &'stage mut Workers,
     orders: &'stage Orders,
+    recipe: Recipe,
 }
 
 /// Does what is due, one after the other.
@@ -280,6 +282,11 @@ async fn timeline(
                     lock(ledger).enter(phase);
                 }
                 say!("{:>6.1} s  {what:?}", begun.elapsed().as_secs_f64());
+                if matches!(what, Doing::RecreateTopic) {
+                    // What was parked and is sent on by now goes with the topic.
+                    let taken = hands.taken().await.context("the topic cannot be read")?;
+                    lock(ledger).excuse_taken(&taken);
+                }
                 hands
                     .act(&what)
                     .await
@@ -297,6 +304,11 @@ async fn timeline(
 }
 
 impl Hands<'_> {
+    /// The events on the topic.
+    async fn taken(&self) -> Result<Vec<u64>> {
+        events_on(&self.ground.direct, &self.ground.topic, &self.recipe).await
+    }
+
     async fn act(&mut self, what: &Doing) -> Result<()> {
         let orders = self.orders;
         match what {
