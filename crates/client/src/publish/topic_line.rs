@@ -238,11 +238,16 @@ impl Engine {
             })
             .collect();
         for (id, partitions) in grown {
-            if let Some(line) = self.topics.get_mut(&id) {
-                line.placed = false;
-            }
-            self.adopt(id, partitions);
+            self.place_anew(id, partitions);
         }
+    }
+
+    /// Spreads a topic's events over other partitions than before.
+    pub(super) fn place_anew(&mut self, id: u32, partitions: usize) {
+        if let Some(line) = self.topics.get_mut(&id) {
+            line.placed = false;
+        }
+        self.adopt(id, partitions);
     }
 
     fn is_parked(&self, topic: &TopicName) -> bool {

@@ -1,18 +1,19 @@
 //! Several publishers share a standby store and publish the same keys: what was called later, after an earlier call had
 //! returned, comes later (invariant **in-order**), whoever it was that published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evenkeel::config::Fleet;
-use evenkeel::publish::Receipt;
+use evenkeel::publish::{Lane, Receipt};
 use evenkeel::{Config, Publisher};
+use evenkeel_broker::Cluster;
 use evenkeel_event::clock::Timestamp;
 use evenkeel_flow::diversion::{Diversion, Lease, Process};
 use evenkeel_store::{Holds, MemoryStandby, Place, Scope, SharedStandby};
 
-use crate::stage::{PATIENCE, Stage, check_lanes, event, order, orders};
+use crate::stage::{PARTITIONS, PATIENCE, Stage, check_lanes, event, order, orders};
 
 /// The settings of a process with this name, which shares `store`.
 fn shared(stage: &Stage, name: &str, store: &Arc<dyn SharedStandby>) -> Config {
@@ -216,4 +217,87 @@ async fn what_is_parked_when_all_processes_are_gone_is_sent_by_the_next_one() {
     until("all is sent", async || store.stats().await.unwrap().events == 0).await;
     check_lanes(&stage.read(&orders()).await, &["ann"], 12);
     assert!(two.close(PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_parked_at_one_partition_though_one_process_has_not_heard_that_its_topic_grew() {
+    parks_at_one_partition(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_parked_at_one_partition_though_another_process_has_not_heard_that_its_topic_grew() {
+    parks_at_one_partition(true).await;
+}
+
+/// Two processes place a key differently, because one of them has not heard of new partitions. It parks first, or the other one.
+async fn parks_at_one_partition(newer_first: bool) {
+    let mut stage = Stage::new().await;
+    let store: Arc<dyn SharedStandby> = Arc::new(MemoryStandby::new(1 << 30));
+    let older = Publisher::start(shared(&stage, "older", &store)).await.unwrap();
+    by_turns(&[&older], 0..1).await;
+    let cluster = Cluster::connect(stage.kafka()).await.unwrap();
+    cluster
+        .create_partitions(&orders(), 2 * PARTITIONS + 1)
+        .await
+        .unwrap();
+    let newer = Publisher::start(shared(&stage, "newer", &store)).await.unwrap();
+    let mut keys = (0..).map(|number| format!("customer{number}"));
+    let (key, moved_to) = loop {
+        let key = keys.next().unwrap();
+        let placed = [publish(&older, &key, 0).await, publish(&newer, &key, 1).await].map(partition_of);
+        if placed[0] != placed[1] {
+            break (key, placed[1]);
+        }
+    };
+
+    stage.stop_broker().await;
+    let mut turns = [&older, &newer];
+    if newer_first {
+        turns.reverse();
+    }
+    let mut partitions = BTreeSet::new();
+    for number in 2..10 {
+        let receipt = publish(turns[number % 2], &key, number).await;
+        assert!(is_parked(&receipt), "{receipt:?}");
+        partitions.insert(partition_of(receipt));
+    }
+    assert_eq!(partitions.len(), 1, "{partitions:?}");
+    stage.start_broker().await;
+    until("all is sent", async || store.stats().await.unwrap().events == 0).await;
+    let seen = stage.read(&orders()).await;
+    let ids: Vec<&str> = seen
+        .iter()
+        .filter(|record| {
+            record.key.as_deref() == Some(key.as_bytes()) && partitions.contains(&record.partition)
+        })
+        .map(|record| record.id.as_str())
+        .filter(|id| !id.ends_with("-0") && !id.ends_with("-1"))
+        .collect();
+    let expected: Vec<String> = (2..10).map(|number| format!("{key}-{number}")).collect();
+    assert_eq!(ids, expected);
+    for (publisher, from) in [(&older, 100), (&newer, 10_000)] {
+        let mut number = from;
+        let begun = Instant::now();
+        while partition_of(publish(publisher, &key, number).await) != moved_to {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it is placed by the new partitions in the end"
+            );
+            number += 1;
+        }
+    }
+}
+
+fn partition_of(receipt: Receipt) -> i32 {
+    match receipt {
+        Receipt::Published { partition, .. }
+        | Receipt::Parked {
+            lane: Lane {
+                partition: Some(partition),
+                ..
+            },
+            ..
+        } => partition,
+        other => panic!("{other:?}"),
+    }
 }

@@ -70,8 +70,8 @@ impl Line {
             _ if epoch < self.passed_below => Way::Hold,
             Phase::Diverting | Phase::Diverted => Way::Park { epoch },
             Phase::Closing => Way::Linger { epoch },
-            Phase::Open | Phase::Growing { .. } if self.wants.is_some() => Way::Hold,
-            Phase::Open | Phase::Growing { .. } => open_way,
+            Phase::Open if self.wants.is_some() => Way::Hold,
+            Phase::Open => open_way,
         }
     }
 

@@ -42,11 +42,6 @@ pub enum Phase {
     Diverted,
     /// To the store, but who can wait for a moment does: its last events are being sent.
     Closing,
-    /// Of a topic alone: its keys are to be placed by this many partitions, once every process has seen it.
-    Growing {
-        /// The new count.
-        partition_count: i32,
-    },
 }
 
 /// What a process tells of itself, and until when it may publish directly.

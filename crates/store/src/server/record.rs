@@ -15,7 +15,7 @@ use crate::disk::codec::{Fields, put_stamping};
 use crate::disk::stamps::{Stamps, span_of};
 use crate::{AppendId, AppendIn, Error, Place, PlaceStats, Row, Span};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Stamps of a place at most, so that its record stays below the 400 KB that a server may take.
 const STAMPS_MAX: usize = 2_048;
 /// Producer ids of a place at most.

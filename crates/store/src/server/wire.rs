@@ -61,15 +61,12 @@ pub(super) fn count(fields: &mut Fields<'_>, each: usize) -> Option<usize> {
 
 pub(super) fn put_diversion(out: &mut Vec<u8>, diversion: &Diversion) {
     put_number(out, diversion.epoch);
-    let (phase, partition_count) = match diversion.phase {
-        Phase::Open => (0, 0),
-        Phase::Diverting => (1, 0),
-        Phase::Diverted => (2, 0),
-        Phase::Closing => (3, 0),
-        Phase::Growing { partition_count } => (4, partition_count),
-    };
-    out.push(phase);
-    put_signed(out, i64::from(partition_count));
+    out.push(match diversion.phase {
+        Phase::Open => 0,
+        Phase::Diverting => 1,
+        Phase::Diverted => 2,
+        Phase::Closing => 3,
+    });
     out.extend_from_slice(&diversion.topic_id.0);
     put_signed(out, i64::from(diversion.partition_count));
     out.push(u8::from(diversion.drainer.is_some()));
@@ -81,14 +78,11 @@ pub(super) fn put_diversion(out: &mut Vec<u8>, diversion: &Diversion) {
 
 pub(super) fn diversion(fields: &mut Fields<'_>) -> Option<Diversion> {
     let epoch = number(fields)?;
-    let phase = fields.u8()?;
-    let partition_count = i32::try_from(signed(fields)?).ok()?;
-    let phase = match phase {
+    let phase = match fields.u8()? {
         0 => Phase::Open,
         1 => Phase::Diverting,
         2 => Phase::Diverted,
         3 => Phase::Closing,
-        4 => Phase::Growing { partition_count },
         _ => return None,
     };
     Some(Diversion {

@@ -77,8 +77,12 @@ async fn a_record_is_kept_whole(factory: &dyn Factory) {
         term: 7,
     };
     let version = put(&*store, &at, full).await;
-    let growing = Phase::Growing { partition_count: 12 };
-    put(&*store, &topic, diverted(0, growing)).await;
+    let placed = Diversion {
+        topic_id: TopicId([9; 16]),
+        partition_count: 12,
+        ..Diversion::default()
+    };
+    put(&*store, &topic, placed).await;
     drop(store);
     let store = factory.open_shared(true).await;
     let found = store.lane(&at).await.unwrap();
@@ -87,7 +91,7 @@ async fn a_record_is_kept_whole(factory: &dyn Factory) {
         record: full,
     };
     assert_eq!(found.diversion, expected);
-    assert_eq!(store.lane(&topic).await.unwrap().diversion.record.phase, growing);
+    assert_eq!(store.lane(&topic).await.unwrap().diversion.record, placed);
     assert_eq!(
         store.lane(&place("orders", Some(1))).await.unwrap(),
         Lane::default()
@@ -183,12 +187,7 @@ async fn what_is_not_open_is_listed(factory: &dyn Factory) {
     };
     assert_eq!(listed, [expected]);
     let topic = place("orders", None);
-    put(
-        &*store,
-        &topic,
-        diverted(0, Phase::Growing { partition_count: 3 }),
-    )
-    .await;
+    put(&*store, &topic, diverted(0, Phase::Diverting)).await;
     put(&*store, &one, diverted(5, Phase::Open)).await;
     let places: Vec<Place> = store
         .diversions()

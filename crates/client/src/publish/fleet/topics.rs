@@ -1,6 +1,6 @@
 //! By how many partitions a topic's keys are placed: processes that share a store place them alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel_event::{TopicId, TopicName};
@@ -21,12 +21,10 @@ impl Fleet {
         self.diverted().any(|(place, _)| place.topic == *topic)
     }
 
-    /// Places that are not open, with the partitions by which their topic's keys are placed.
-    fn diverted(&self) -> impl Iterator<Item = (&Place, i32)> {
+    /// Places that are not open, with their records.
+    fn diverted(&self) -> impl Iterator<Item = (&Place, Diversion)> {
         let records = self.member.records();
-        records
-            .filter(|(_, record)| record.phase.takes_appends())
-            .map(|(place, record)| (place, record.partition_count))
+        records.filter(|(_, record)| record.phase.takes_appends())
     }
 }
 
@@ -110,21 +108,35 @@ impl Engine {
         }
     }
 
-    /// Places the events of topics that Kafka does not tell of by the partitions that other processes placed by.
+    /// Places the events of topics of which something is diverted by the partitions that this was placed by, so that they follow
+    /// what any process has parked of their key: also where Kafka does not tell of the topic, and where it was given more
+    /// partitions, of which not every process had heard. Called before this process acknowledges what is diverted.
     pub(in crate::publish) fn place_by_records(&mut self) {
         let Some(fleet) = &self.fleet else { return };
-        let known: Vec<(u32, usize)> = self
-            .unplaced_topics()
-            .filter_map(|(id, topic)| {
-                let counts = fleet.diverted().filter(|(place, _)| place.topic == *topic);
-                let count = counts.map(|(_, count)| count).max()?;
-                Some((id, usize::try_from(count).ok()?))
-            })
-            .filter(|(_, count)| *count > 0)
-            .collect();
-        for (id, count) in known {
-            self.adopt(id, count);
+        let mut counts = BTreeMap::<&TopicName, usize>::new();
+        for (place, record) in fleet
+            .diverted()
+            .filter(|(place, record)| self.is_of_topic(place, record))
+        {
+            let count = usize::try_from(record.partition_count).unwrap_or(0);
+            let fewest = counts.entry(&place.topic).or_insert(count);
+            *fewest = count.min(*fewest);
         }
+        let other: Vec<(u32, usize)> = counts
+            .into_iter()
+            .filter(|(topic, count)| *count > 0 && *count != self.partitions_used(topic))
+            .filter_map(|(topic, count)| Some((*self.topic_ids.get(topic)?, count)))
+            .collect();
+        for (id, count) in other {
+            self.place_anew(id, count);
+        }
+    }
+
+    /// False for a record of a topic that was deleted, where one of its name was created since.
+    fn is_of_topic(&self, place: &Place, record: &Diversion) -> bool {
+        let now = self.metadata.topic(&place.topic).map(|topic| topic.id);
+        let ids = [now.unwrap_or(TopicId::UNKNOWN), record.topic_id];
+        ids.contains(&TopicId::UNKNOWN) || ids[0] == ids[1]
     }
 }
 
