@@ -13,3 +13,9 @@ kafka *arguments:
 # The fault scenarios with many seeds; `just soak 100` for longer.
 soak seeds="20":
     scripts/reliability --seeds {{seeds}}
+
+# What a shared standby store costs, in one run: appends by store and writers, the first park of a partition, drains, the function.
+bench-standby *addresses:
+    cargo bench -p evenkeel-store --features aws,postgres --bench stores
+    cargo bench -p evenkeel --features evenkeel-store/postgres --bench fleet -- {{addresses}}
+    cargo bench -p evenkeel-lambda --bench function

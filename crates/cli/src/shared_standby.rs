@@ -80,6 +80,7 @@ pub(crate) async fn look(settings: &Settings) -> Result<Option<(Application, Loo
     let application = application(settings);
     let looked = Looked {
         in_use: is_in_use(&*store).await?,
+        is_shared: true,
         places: store.open_places().await?,
         damages: store.damaged().await?,
         holds: store.holds().await?,

@@ -203,12 +203,8 @@ impl Course {
 
 /// What Kafka says when it is asked now.
 async fn why(publisher: &Publisher, deadline: Deadline) -> Option<String> {
-    let until = (Instant::now() + ASK_WITHIN).min(deadline.answer_at - deadline.close_within);
-    match timeout_at(until, publisher.cluster().refresh()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("Kafka does not answer".to_owned()),
-    }
+    let left = (deadline.answer_at - deadline.close_within).saturating_duration_since(Instant::now());
+    publisher.cluster().complaint(ASK_WITHIN.min(left)).await
 }
 
 /// What the publisher could not mend, a sentence each.

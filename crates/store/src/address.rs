@@ -65,31 +65,32 @@ pub fn check(url: &str) -> Result<(), AddressError> {
     }
 }
 
-/// Opens the store at `url` that the processes of `application` share, for at most `bytes_max` of parked events. The table
-/// of DynamoDB must be there; the tables of PostgreSQL are made.
+/// Opens the store at `url` that the processes of `application` share and that is theirs from now on, for at most `bytes_max` of
+/// parked events. The table of DynamoDB must be there; the tables of PostgreSQL are made. A server that does not answer is
+/// waited for by every later call: a process need not wait for it to start.
 ///
 /// # Errors
-/// When the address leads to no store, or the store says no.
+/// When the address leads to no store, or the store says no, as one does that is another application's.
 pub async fn open(
     url: &str,
     application: &str,
     bytes_max: u64,
 ) -> Result<Arc<dyn SharedStandby>, AddressError> {
     match Address::of(url)? {
-        Address::Postgres(url) => postgres::open(url, application, bytes_max, true).await,
+        Address::Postgres(url) => postgres::open(url, application, bytes_max).await,
         // Boxed, because the SDK's futures are so deep that whoever holds one may not compile.
-        Address::Dynamo(table) => Box::pin(dynamodb::open(table, bytes_max)).await,
+        Address::Dynamo(table) => Box::pin(dynamodb::open(table, application, bytes_max)).await,
     }
 }
 
 /// As [`open`], for a look: what is not there is not made, and an error.
 ///
 /// # Errors
-/// As [`open`], and when no process of `application` has ever used the store.
+/// As [`open`], when the server does not answer, and when no process of `application` has ever used the store.
 pub async fn open_existing(url: &str, application: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
     match Address::of(url)? {
-        Address::Postgres(url) => postgres::open(url, application, u64::MAX, false).await,
-        Address::Dynamo(table) => Box::pin(dynamodb::open(table, u64::MAX)).await,
+        Address::Postgres(url) => postgres::look(url, application).await,
+        Address::Dynamo(table) => Box::pin(dynamodb::look(table, application)).await,
     }
 }
 
@@ -104,15 +105,33 @@ pub async fn create(url: &str, application: &str) -> Result<(), AddressError> {
     }
 }
 
-/// Removes the empty tables that [`open`] made in PostgreSQL; tables of DynamoDB are made and removed by their owner.
+/// Removes the empty tables that [`open`] made in PostgreSQL; a table of DynamoDB, which stays, is no application's any more.
 ///
 /// # Errors
 /// As [`open`].
 pub async fn remove(url: &str, application: &str) -> Result<(), AddressError> {
     match Address::of(url)? {
         Address::Postgres(url) => postgres::remove(url, application).await,
-        Address::Dynamo(_) => Ok(()),
+        Address::Dynamo(table) => Box::pin(dynamodb::let_go(table, application)).await,
     }
+}
+
+/// Has the server of a store prepared, if it answers.
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "aws")),
+    allow(dead_code, reason = "there is no server then")
+)]
+async fn prepared<K: crate::Keeper>(
+    store: crate::ServerStandby<K>,
+) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    match store.prepare().await {
+        Err(error) if error.is_outage() => tracing::warn!(
+            %error,
+            "the shared standby store does not answer; it is asked again"
+        ),
+        prepared => prepared?,
+    }
+    Ok(Arc::new(store))
 }
 
 /// Every application has a schema of its own.
@@ -133,34 +152,41 @@ fn schema(application: &str) -> String {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use super::{AddressError, Arc, SharedStandby, schema};
+    use super::{AddressError, Arc, SharedStandby, prepared, schema};
     use crate::{Postgres, PostgresConfig, ServerStandby};
 
-    async fn connect(url: &str, application: &str, creates: bool) -> Result<Postgres, AddressError> {
-        let config = PostgresConfig {
+    fn config(url: &str, application: &str) -> PostgresConfig {
+        PostgresConfig {
             schema: schema(application),
-            creates,
             ..PostgresConfig::new(url)
-        };
-        Ok(Postgres::connect(&config).await?)
+        }
     }
 
     pub(super) async fn open(
         url: &str,
         application: &str,
         bytes_max: u64,
-        creates: bool,
     ) -> Result<Arc<dyn SharedStandby>, AddressError> {
-        let keeper = connect(url, application, creates).await?;
-        Ok(Arc::new(ServerStandby::new(keeper, bytes_max)))
+        let keeper = Postgres::new(&config(url, application))?;
+        prepared(ServerStandby::owned_by(application, keeper, bytes_max)).await
+    }
+
+    pub(super) async fn look(url: &str, application: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        let config = PostgresConfig {
+            creates: false,
+            ..config(url, application)
+        };
+        let store = ServerStandby::looked_at_by(application, Postgres::new(&config)?);
+        store.prepare().await?;
+        Ok(Arc::new(store))
     }
 
     pub(super) async fn create(url: &str, application: &str) -> Result<(), AddressError> {
-        connect(url, application, true).await.map(drop)
+        Ok(Postgres::connect(&config(url, application)).await.map(drop)?)
     }
 
     pub(super) async fn remove(url: &str, application: &str) -> Result<(), AddressError> {
-        let keeper = connect(url, application, true).await?;
+        let keeper = Postgres::new(&config(url, application))?;
         Ok(keeper.drop_schema(&schema(application)).await?)
     }
 }
@@ -174,12 +200,11 @@ mod postgres {
         feature: "postgres",
     };
 
-    pub(super) async fn open(
-        _: &str,
-        _: &str,
-        _: u64,
-        _: bool,
-    ) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    pub(super) async fn open(_: &str, _: &str, _: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn look(_: &str, _: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
         Err(NOT_BUILT)
     }
 
@@ -194,13 +219,29 @@ mod postgres {
 
 #[cfg(feature = "aws")]
 mod dynamodb {
-    use super::{AddressError, Arc, SharedStandby};
+    use super::{AddressError, Arc, SharedStandby, prepared};
     use crate::ServerStandby;
     use crate::dynamodb::{Config, DynamoKeeper};
 
-    pub(super) async fn open(table: &str, bytes_max: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
-        let keeper = DynamoKeeper::connect(&Config::new(table)).await?;
-        Ok(Arc::new(ServerStandby::new(keeper, bytes_max)))
+    pub(super) async fn open(
+        table: &str,
+        application: &str,
+        bytes_max: u64,
+    ) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        let keeper = DynamoKeeper::new(&Config::new(table)).await?;
+        prepared(ServerStandby::owned_by(application, keeper, bytes_max)).await
+    }
+
+    pub(super) async fn look(table: &str, application: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        let keeper = DynamoKeeper::new(&Config::new(table)).await?;
+        let store = ServerStandby::looked_at_by(application, keeper);
+        store.prepare().await?;
+        Ok(Arc::new(store))
+    }
+
+    pub(super) async fn let_go(table: &str, application: &str) -> Result<(), AddressError> {
+        let keeper = DynamoKeeper::new(&Config::new(table)).await?;
+        Ok(ServerStandby::looked_at_by(application, keeper).let_go().await?)
     }
 
     pub(super) async fn create(table: &str) -> Result<(), AddressError> {
@@ -217,11 +258,19 @@ mod dynamodb {
         feature: "aws",
     };
 
-    pub(super) async fn open(_: &str, _: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    pub(super) async fn open(_: &str, _: &str, _: u64) -> Result<Arc<dyn SharedStandby>, AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn look(_: &str, _: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
         Err(NOT_BUILT)
     }
 
     pub(super) async fn create(_: &str) -> Result<(), AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn let_go(_: &str, _: &str) -> Result<(), AddressError> {
         Err(NOT_BUILT)
     }
 }

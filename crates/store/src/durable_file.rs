@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// Puts `bytes` in place of what the file held: after a crash it holds the one or the other.
+/// Puts `bytes` in place of what the file held: after a crash it holds the one or the other. Processes that share a store may
+/// share a directory too, and do so at the same time.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("tmp");
+    let draft = path.with_extension(format!("{}.tmp", std::process::id()));
     let mut file = File::create(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -92,8 +92,7 @@ pub enum Error {
     },
     /// The server of a shared store does not answer, or its answer was lost. An outage: try again.
     #[error(
-        "{server} cannot be reached to {action}: {reason}; what is asked again is made once: see that the server runs and \
-         that this machine reaches it"
+        "{server} cannot be reached to {action}: {reason}; see that the server runs and that this machine reaches it"
     )]
     Unreachable {
         /// The server and what of it is used.

@@ -101,12 +101,22 @@ impl Place {
     /// Stands for the partition of what is kept aside.
     const ASIDE: i32 = -2;
     const HOLDS: i32 = -3;
+    const OWNER: i32 = -4;
 
     /// Where a shared store keeps what is held back of it: no lane, and nothing is ever parked there.
     pub(crate) fn of_holds() -> Self {
+        Self::of_store(Self::HOLDS)
+    }
+
+    /// Where a shared store keeps whose it is, in the same way.
+    pub(crate) fn of_owner() -> Self {
+        Self::of_store(Self::OWNER)
+    }
+
+    fn of_store(number: i32) -> Self {
         Self {
             topic: TopicName::platform(),
-            partition: Some(Self::HOLDS),
+            partition: Some(number),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Application {
 pub struct Looked {
     /// A running process has the store open, and drains it.
     pub in_use: bool,
+    /// Processes share the store; else it is on this machine's disk, for one.
+    pub is_shared: bool,
     /// What it holds, the place with the oldest event first.
     pub places: Vec<PlaceStats>,
     /// What cannot be read back, as far as the look came upon it.
@@ -106,6 +108,7 @@ impl Application {
             Alarms::default()
         });
         Ok(Looked {
+            is_shared: false,
             in_use: look.is_in_use(),
             places,
             damages: look.damaged(),

@@ -144,6 +144,15 @@ impl Cluster {
         self.inner.refresh().await
     }
 
+    /// Why the cluster gives no answer when it is asked now, for people; `None`: it answers. Waits for at most `within`.
+    pub async fn complaint(&self, within: Duration) -> Option<String> {
+        match tokio::time::timeout(within, self.refresh()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("Kafka does not answer".to_owned()),
+        }
+    }
+
     /// Wants what is known of leaders to be asked for soon: something failed.
     pub fn suspect(&self) {
         self.inner.refresh.notify_one();

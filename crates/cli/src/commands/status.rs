@@ -6,6 +6,7 @@ use evenkeel_broker::admin::LogDir;
 use evenkeel_broker::fetch::At;
 use evenkeel_event::clock::{Clock as _, SystemClock};
 use evenkeel_event::{TopicName, TopicPartition};
+use evenkeel_store::Alarms;
 use evenkeel_worker::applications::{Application, Looked};
 use evenkeel_worker::redrive::read;
 use serde::Serialize;
@@ -99,7 +100,16 @@ pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> 
             status.learn(&looked, &mut wrong);
             standby.push(status);
         }
-        Err(error) => wrong.push(format!("{error:#}")),
+        Err(error) => {
+            wrong.push(format!("{error:#}"));
+            let application = shared_standby::application(settings);
+            let mut status = StandbyStatus::of(&application);
+            status.blame(
+                &Alarms::read(&application.directory).unwrap_or_default(),
+                &mut wrong,
+            );
+            standby.push(status);
+        }
     }
     let mut cluster = ClusterStatus {
         brokers: settings.kafka.brokers.clone(),
@@ -283,7 +293,6 @@ impl StandbyStatus {
         let age = oldest.map(|oldest| SystemClock::default().now().since(oldest).as_secs());
         (self.in_use, self.places_held) = (looked.in_use, looked.held());
         (self.events, self.bytes, self.oldest_age_seconds) = (Some(events), Some(bytes), age);
-        self.alarms = looked.alarms.all().iter().map(Told::of).collect();
         if let Some(age) = age {
             let next = match (self.places_held, looked.in_use) {
                 (0, true) => "its process sends them on; evenkeel standby list".to_owned(),
@@ -294,14 +303,19 @@ impl StandbyStatus {
                 "{events} events of {name} are parked, the oldest for {age} s ({next})"
             ));
         }
-        for alarm in &self.alarms {
-            wrong.push(format!("{name}: {}: {}", alarm.kind, alarm.message));
-        }
         for damage in &looked.damages {
             let (file, offset) = (damage.file.display(), damage.offset);
             wrong.push(format!(
                 "{name}: damaged-rows: {file} cannot be read from byte {offset} on"
             ));
+        }
+        self.blame(&looked.alarms, wrong);
+    }
+
+    fn blame(&mut self, alarms: &Alarms, wrong: &mut Vec<String>) {
+        self.alarms = alarms.all().iter().map(Told::of).collect();
+        for alarm in &self.alarms {
+            wrong.push(format!("{}: {}: {}", self.application, alarm.kind, alarm.message));
         }
     }
 }

@@ -133,6 +133,37 @@ fn what_one_process_parked_is_sent_on_by_another() {
     until(|| platform.admin("/metrics").contains(is_empty));
 }
 
+#[test]
+fn a_process_that_starts_while_the_store_is_away_does_what_its_mode_says_and_finds_it_later() {
+    let Some(server) = postgres_or_skip(false, &[]) else {
+        return;
+    };
+    server.kill();
+    let mut platform = platform();
+    platform.set("EVENKEEL_STANDBY__URL", &server.url());
+    platform.set("EVENKEEL_STANDBY__WITHOUT_STORE", "refuse");
+    let refused = platform.run_with(&["publish", "orders"], lines(1, 1)).with(1);
+    let said = refused.stdout + &refused.stderr;
+    assert!(
+        said.contains("the standby store cannot be asked: PostgreSQL"),
+        "{said}"
+    );
+
+    platform.set("EVENKEEL_STANDBY__WITHOUT_STORE", "publish");
+    let mut publish = platform.begin(&["publish", "orders"]);
+    publish.write(&lines(2, 1));
+    assert_eq!(publish.next()["outcome"], "published");
+    let alarm = || platform.run(&["status"]).stdout.contains("standby-unreachable");
+    until(alarm);
+    server.restart();
+    until(|| !alarm());
+    platform.stop();
+    publish.write(&lines(3, 1));
+    assert_eq!(publish.next()["outcome"], "parked");
+    assert_eq!(publish.end(), 0);
+    assert_eq!(parked(&platform), 1);
+}
+
 /// Holds all of the six that are parked, and returns in how many places they lie.
 fn hold_orders(platform: &Platform) -> usize {
     let hold = [

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use evenkeel_broker::{Error, ProducerId, Topic};
 use evenkeel_event::TopicName;
-use evenkeel_flow::diversion;
 use evenkeel_flow::session::Input;
 use evenkeel_store::{AppendIn, Holds, Place, PlaceStats};
 
 use super::batch::Batch;
+use super::fleet::Asked;
 use super::placing::Placed;
 use super::receipt::LetterPlace;
 use super::send::SentRequest;
@@ -85,7 +85,7 @@ pub(super) enum Done {
     /// What is kept aside was tried again.
     AsideTried { topic: TopicName, is_empty: bool },
     /// The shared store answered.
-    Fleet(diversion::Input<Place>),
+    Fleet(Asked),
     /// The time has come that the member asked to be told.
     FleetTimer { at: Duration },
     /// A lane that is to be drained was looked at.

@@ -345,7 +345,7 @@ impl Engine {
                 result,
             } => self.topic_appended(topic, append, result),
             Done::Placed { topic, from, result } => self.placed(topic, from, result),
-            Done::Fleet(input) => self.fleet_answered(input),
+            Done::Fleet(asked) => self.fleet_answered(asked),
             Done::FleetTimer { at } => self.fleet_timer(at),
             Done::DrainOpened {
                 place,
@@ -416,7 +416,8 @@ impl Engine {
         pass(Point::Acknowledge);
         if let super::fate::Fate::Failed { reason, refusal, .. } = &mut fate {
             if *reason == evenkeel_flow::session::Reason::StandbyRefused {
-                refusal.clone_from(&self.refusal);
+                let trouble = self.fleet.as_ref().and_then(Fleet::trouble);
+                *refusal = trouble.or_else(|| self.refusal.clone());
             }
             let is_full = refusal.as_ref().is_some_and(|refusal| refusal.is_full);
             self.count_refused(*reason, is_full, claim.count);
@@ -463,7 +464,7 @@ impl Engine {
             Ok(_) => None,
             Err(error) => Some(Arc::new(super::fate::Refusal {
                 is_full: error.code() == evenkeel_event::Code::StandbyFull,
-                cause: error.to_string(),
+                cause: format!("refused it: {error}"),
             })),
         };
     }

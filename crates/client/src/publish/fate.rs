@@ -28,15 +28,16 @@ pub(super) enum Fate {
     Failed {
         reason: Reason,
         may_have_landed: bool,
-        /// What the store said when it refused.
+        /// What the store said.
         refusal: Option<Arc<Refusal>>,
     },
 }
 
-/// The standby store's last word, where that was a refusal.
+/// Why the standby store did not take an event.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) is_full: bool,
+    /// What it did: `refused it: ...`, `cannot be asked: ...`.
     pub(super) cause: String,
 }
 
@@ -110,7 +111,7 @@ fn failure(
             topic,
             full: refusal.is_some_and(|refusal| refusal.is_full),
             cause: match (refusal, reason, may_have_landed) {
-                (Some(refusal), ..) => format!("refused it: {}", refusal.cause),
+                (Some(refusal), ..) => refusal.cause.clone(),
                 (None, Reason::StandbyUnknown, true) => "does not say whether it has it".to_owned(),
                 (None, ..) => "does not answer".to_owned(),
             },

@@ -22,9 +22,11 @@ use futures_util::StreamExt as _;
 use super::batch::Batch;
 use super::done::Done;
 use super::engine::Engine;
+use super::fate::Refusal;
 use super::line::Line;
 use super::pulse::boot_time;
 use crate::config::Fleet as Config;
+pub(super) use ask::Asked;
 use ask::asked;
 use untold::Untold;
 
@@ -43,8 +45,10 @@ pub(super) struct Fleet {
     answer_within: Duration,
     wake: Option<Duration>,
     drains: HashMap<Place, u32>,
-    /// It has held a lease.
-    has_been_guarded: bool,
+    /// Why the store did not answer when it was asked last.
+    trouble: Option<String>,
+    /// An alarm says so.
+    is_blamed: bool,
     /// By what topics' keys are placed, as the store does not know yet.
     unremembered: HashMap<TopicName, Placed>,
 }
@@ -90,7 +94,8 @@ impl Fleet {
             answer_within: config.lease / 2,
             wake: None,
             drains: HashMap::new(),
-            has_been_guarded: false,
+            trouble: None,
+            is_blamed: false,
             unremembered: HashMap::new(),
         }
     }
@@ -117,6 +122,15 @@ impl Fleet {
 
     pub(super) fn is_open(&self, place: &Place) -> bool {
         !self.member.record(place).record.phase.takes_appends()
+    }
+
+    /// Why the store takes nothing, when it did not answer the last time.
+    pub(super) fn trouble(&self) -> Option<Arc<Refusal>> {
+        let trouble = self.trouble.as_ref()?;
+        Some(Arc::new(Refusal {
+            is_full: false,
+            cause: format!("cannot be asked: {trouble}"),
+        }))
     }
 
     fn way(&self, place: &Place) -> session::Way {
@@ -229,40 +243,51 @@ impl Engine {
     }
 
     /// Takes in what the store answered.
-    pub(super) fn fleet_answered(&mut self, input: Input<Place>) {
+    pub(super) fn fleet_answered(&mut self, asked: Asked) {
+        let Asked { input, trouble } = asked;
         let is_listing = matches!(input, Input::Listed { .. });
+        if let Some(fleet) = &mut self.fleet {
+            fleet.trouble = trouble;
+        }
         self.tell_fleet(input);
+        self.blame_store();
         if is_listing {
             self.follow_diverted();
             self.place_by_records();
+            self.adopt_partitions();
         }
     }
 
     fn guarded(&mut self, is_guarded: bool) {
-        let Some(fleet) = &mut self.fleet else { return };
-        let had_lease = fleet.has_been_guarded;
-        fleet.has_been_guarded |= is_guarded;
-        match is_guarded {
-            true => {
-                if had_lease {
-                    tracing::warn!("the shared standby store answers again: the order across processes is kept");
-                }
-                self.clear(&self.letters.clone(), None, &[AlarmKind::StandbyUnreachable]);
+        if is_guarded {
+            let was_blamed = |fleet: &mut Fleet| std::mem::take(&mut fleet.is_blamed);
+            if self.fleet.as_mut().is_some_and(was_blamed) {
+                tracing::warn!("the shared standby store answers again: the order across processes is kept");
             }
-            false if had_lease => self.raise(
-                AlarmKind::StandbyUnreachable,
-                self.letters.clone(),
-                None,
-                "the shared standby store does not answer: this process publishes alone, and its events may overtake those \
-                 that other processes have parked"
-                    .to_owned(),
-            ),
-            false => {}
+            self.clear(&self.letters.clone(), None, &[AlarmKind::StandbyUnreachable]);
         }
         let places: Vec<Place> = self.line_ids.keys().map(place_of).collect();
         for place in places {
             self.tell_way(&place);
         }
+    }
+
+    /// Raises an alarm when this process has no lease because the store does not answer.
+    fn blame_store(&mut self) {
+        let Some(fleet) = &mut self.fleet else { return };
+        let is_guarded = fleet.member.is_guarded(boot_time());
+        let Some(trouble) = fleet.trouble.as_ref().filter(|_| !is_guarded) else {
+            return;
+        };
+        let cost = match fleet.mode {
+            Mode::Available => {
+                "publishes alone, and its events may overtake those that other processes have parked"
+            }
+            Mode::Strict => "publishes nothing",
+        };
+        let message = format!("without the shared standby store this process {cost}: {trouble}");
+        fleet.is_blamed = true;
+        self.raise(AlarmKind::StandbyUnreachable, self.letters.clone(), None, message);
     }
 
     fn publishing_line(&self, place: &Place) -> Option<u32> {
@@ -395,7 +420,7 @@ impl Engine {
             .is_some_and(|fleet| fleet.member.is_renewing())
         {
             match self.work.next().await {
-                Some(Done::Fleet(input)) => self.tell_fleet(input),
+                Some(Done::Fleet(asked)) => self.tell_fleet(asked.input),
                 Some(_) => {}
                 None => return,
             }

@@ -81,8 +81,9 @@ pub enum PublishError {
         /// Why there is none.
         source: Arc<SchemaError>,
     },
-    /// Kafka cannot take the event and the standby store did not either.
-    #[error("topic {topic}: Kafka cannot take the event, and the standby store {cause}")]
+    /// The event cannot go to Kafka now, because that is out or because processes that share a standby store publish nothing without
+    /// it, and the store did not take it either.
+    #[error("topic {topic}: the event cannot go to Kafka now, and the standby store {cause}")]
     NotParked {
         /// The topic.
         topic: TopicName,

@@ -46,7 +46,8 @@ pub(super) fn write(directory: &Path, name: &str, registered: &Registered) {
     let written = serde_json::to_vec(registered)
         .map_err(std::io::Error::from)
         .and_then(|bytes| {
-            let draft = directory.join(format!("{name}.tmp"));
+            // Processes that share a standby store may share a directory, and do so at the same time.
+            let draft = directory.join(format!("{name}.{}.tmp", std::process::id()));
             std::fs::write(&draft, bytes)?;
             std::fs::rename(draft, directory.join(name))
         });

@@ -19,8 +19,14 @@ const EACH: &str = "LAMBDA_PARK_EACH";
 const NOTE: &str = "as it lies";
 
 /// The child: not a test of its own, it does nothing unless a parent test asks.
+#[cfg(test)]
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
+    act().await;
+}
+
+/// Is the application, in the process that [`park`] starts for it; returns at once in others.
+pub(crate) async fn act() {
     let Ok(registry) = std::env::var(REGISTRY) else {
         return;
     };

@@ -53,14 +53,7 @@ impl Function {
         let (told, answers) = channel();
         let process = Arc::new(OnceLock::new());
         let address = api(waiting, told, process.clone());
-        let built = || env!("CARGO_BIN_EXE_evenkeel-lambda").into();
-        let mut child = Command::new(std::env::var_os(BINARY).unwrap_or_else(built))
-            .env_clear()
-            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
-            .env("AWS_LAMBDA_FUNCTION_NAME", "drain")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .envs(variables.iter().cloned())
+        let mut child = command(address, variables)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -174,6 +167,20 @@ impl Drop for Function {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The binary, as Lambda starts it, with these variables and no others.
+pub(crate) fn command(api: SocketAddr, variables: &Variables) -> Command {
+    let built = || env!("CARGO_BIN_EXE_evenkeel-lambda").into();
+    let mut command = Command::new(std::env::var_os(BINARY).unwrap_or_else(built));
+    command
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", api.to_string())
+        .env("AWS_LAMBDA_FUNCTION_NAME", "drain")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .envs(variables.iter().cloned());
+    command
 }
 
 /// What EventBridge sends.

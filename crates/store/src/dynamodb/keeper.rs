@@ -3,13 +3,17 @@
 use bytes::Bytes;
 use evenkeel_flow::diversion::Process;
 
-use super::{DynamoKeeper, clean, commit, lease, read};
+use super::{DynamoKeeper, clean, commit, lease, read, table};
 use crate::server::{Block, Change, Keeper, Kept};
 use crate::{BoxFuture, Error, Place};
 
 impl Keeper for DynamoKeeper {
     fn name(&self) -> &str {
         &self.caller.name
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(table::check_format(&self.caller))
     }
 
     fn record(&self, place: &Place) -> BoxFuture<'_, Result<Option<Kept>, Error>> {
@@ -40,8 +44,10 @@ impl Keeper for DynamoKeeper {
     }
 
     fn listed(&self) -> BoxFuture<'_, Result<Vec<(Place, Kept)>, Error>> {
-        self.sweep_sometimes();
-        Box::pin(read::listed(&self.caller, &self.known))
+        Box::pin(async move {
+            self.sweep_sometimes();
+            read::listed(&self.caller, &self.known).await
+        })
     }
 
     fn put_lease(

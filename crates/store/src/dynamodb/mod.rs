@@ -75,7 +75,17 @@ impl DynamoKeeper {
     /// [`Error::Refused`] without a region or credentials, when the table is missing or may not be used;
     /// [`Error::Foreign`] when another version has written it; [`Error::Unreachable`] and [`Error::Throttled`] else.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
-        Self::over(connect::connect(config).await?).await
+        let keeper = Self::new(config).await?;
+        table::check_format(&keeper.caller).await?;
+        Ok(keeper)
+    }
+
+    /// Where the table is, without asking whether it is there: that is done before the first call.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] without a region.
+    pub async fn new(config: &Config) -> Result<Self, Error> {
+        Ok(Self::over(connect::connect(config).await?))
     }
 
     /// Connects by settings of the caller's own: other credentials, an HTTP client, interceptors. Timeouts and retries are
@@ -84,16 +94,17 @@ impl DynamoKeeper {
     /// # Errors
     /// As [`DynamoKeeper::connect`].
     pub async fn connect_with(config: &Config, settings: config::Builder) -> Result<Self, Error> {
-        Self::over(connect::over(config, settings)?).await
+        let keeper = Self::over(connect::over(config, settings)?);
+        table::check_format(&keeper.caller).await?;
+        Ok(keeper)
     }
 
-    async fn over(caller: Caller) -> Result<Self, Error> {
-        table::check_format(&caller).await?;
-        Ok(Self {
+    fn over(caller: Caller) -> Self {
+        Self {
             caller,
             known: Known::default(),
             swept: Mutex::default(),
-        })
+        }
     }
 
     /// Makes the table where it is not there, as `deploy/aws` does, and returns when it can be used. Point-in-time recovery

@@ -99,6 +99,8 @@ pub struct Postgres {
     name: String,
     pool: PgPool,
     options: PgConnectOptions,
+    schema: String,
+    creates: bool,
     timeout: Duration,
     sweeping: std::sync::Arc<tokio::sync::Mutex<()>>,
 }
@@ -144,6 +146,16 @@ impl Postgres {
     /// # Errors
     /// [`Error::Refused`] says what to do; [`Error::is_outage`] that it may go well later.
     pub async fn connect(config: &PostgresConfig) -> Result<Self, Error> {
+        let server = Self::new(config)?;
+        server.make_tables().await?;
+        Ok(server)
+    }
+
+    /// Where the tables are, without asking whether they are there: that is done before the first call.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the URL or the schema's name cannot be one.
+    pub fn new(config: &PostgresConfig) -> Result<Self, Error> {
         let nameless = Attempt {
             server: "PostgreSQL",
             action: "connect",
@@ -165,18 +177,19 @@ impl Postgres {
         let (host, port) = (options.get_host(), options.get_port());
         let name = format!("PostgreSQL {host}:{port}/{database}, schema {}", config.schema);
         let pool = pool(config).connect_lazy_with(options.clone());
-        let server = Self {
+        Ok(Self {
             name,
             pool,
             options,
+            schema: config.schema.clone(),
+            creates: config.creates,
             timeout: config.timeout,
             sweeping: std::sync::Arc::default(),
-        };
-        server.make_tables(&config.schema, config.creates).await?;
-        Ok(server)
+        })
     }
 
-    async fn make_tables(&self, schema: &str, creates: bool) -> Result<(), Error> {
+    async fn make_tables(&self) -> Result<(), Error> {
+        let (schema, creates) = (&self.schema, self.creates);
         let attempt = self.attempt(
             if creates {
                 "make its tables"
@@ -185,6 +198,8 @@ impl Postgres {
             },
             false,
         );
+        // At once, where the pool would try for long and not say why.
+        self.reach(attempt).await?;
         let there = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
         let is_there: bool = self
             .within(
@@ -276,24 +291,31 @@ impl Postgres {
 
     /// The pool tries until its time is up and keeps the reason to itself: it is asked for once more.
     async fn why_no_connection(&self, attempt: Attempt<'_>) -> Error {
-        let connected = tokio::time::timeout(ASK_WHY, PgConnection::connect_with(&self.options)).await;
+        match self.reach(attempt).await {
+            Err(error) => error,
+            Ok(()) => Error::Throttled {
+                server: self.name.clone(),
+                action: attempt.action,
+                reason: "all connections of this process are in use".to_owned(),
+                may_have_been_made: false,
+            },
+        }
+    }
+
+    /// Makes a connection beside those of the pool. Before anything is sent, so that nothing is made by it.
+    async fn reach(&self, attempt: Attempt<'_>) -> Result<(), Error> {
         let unsent = Attempt {
             writes: false,
             ..attempt
         };
-        match connected {
-            Ok(Err(error)) => unsent.failed(&error),
+        match tokio::time::timeout(ASK_WHY, PgConnection::connect_with(&self.options)).await {
             Ok(Ok(connection)) => {
-                // It answers: all of ours were in use. That it could not be said good-bye to changes nothing.
+                // That it could not be said good-bye to changes nothing.
                 drop(connection.close().await);
-                Error::Throttled {
-                    server: self.name.clone(),
-                    action: attempt.action,
-                    reason: "all connections of this process are in use".to_owned(),
-                    may_have_been_made: false,
-                }
+                Ok(())
             }
-            Err(_) => unsent.away("no connection in time", false),
+            Ok(Err(error)) => Err(unsent.failed(&error)),
+            Err(_) => Err(unsent.away("no connection in time", false)),
         }
     }
 
@@ -407,6 +429,10 @@ fn partition_of(place: &Place) -> i32 {
 impl Keeper for Postgres {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.make_tables())
     }
 
     fn record(&self, place: &Place) -> BoxFuture<'_, Result<Option<Kept>, Error>> {

@@ -24,6 +24,14 @@ pub trait Keeper: Send + Sync + fmt::Debug + 'static {
     /// `PostgreSQL db.example.com:5432/orders, schema evenkeel`.
     fn name(&self) -> &str;
 
+    /// Makes or checks what the other calls need to be there. Called before them, until it went well once.
+    ///
+    /// # Errors
+    /// What the server says.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// The record of a place, if one was ever committed.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ mod appends;
 mod block;
 mod contention;
 pub mod faulty;
+mod gate;
 mod keeper;
 mod lane;
+mod owner;
 mod read;
 mod record;
 mod shared;
@@ -22,9 +24,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use evenkeel_flow::session::StampedRange;
 
 use self::contention::{Contention, Trial};
-use self::faulty::Faulty;
+use self::gate::Gate;
 pub use self::keeper::{Block, Change, Keeper, Kept};
 use self::lane::{Lane, Seen, change, decode, fetch};
+use self::owner::Owner;
 use self::read::Damages;
 use self::record::{Answer, Ask, Draft, Record};
 use self::usage::Usage;
@@ -40,18 +43,35 @@ const APPEND_BYTES_MAX: u64 = 64 << 20;
 /// processes that append at the same time may together go beyond it by what they append within a second.
 #[derive(Debug)]
 pub struct ServerStandby<K> {
-    keeper: Arc<Faulty<K>>,
+    keeper: Arc<Gate<K>>,
     usage: Arc<Usage>,
-    lanes: Mutex<HashMap<Place, Arc<Lane<Faulty<K>>>>>,
+    lanes: Mutex<HashMap<Place, Arc<Lane<Gate<K>>>>>,
     damages: Damages,
 }
 
 impl<K: Keeper> ServerStandby<K> {
-    /// A store on `keeper` that takes at most `limit_bytes` of records in all places.
+    /// A store on `keeper` that takes at most `limit_bytes` of records in all places, whosever it is.
     #[must_use]
     pub fn new(keeper: K, limit_bytes: u64) -> Self {
+        Self::of(Owner::Any, keeper, limit_bytes)
+    }
+
+    /// As [`ServerStandby::new`], for `application`: it owns the store from now on, and one that another application owns is
+    /// refused.
+    #[must_use]
+    pub fn owned_by(application: &str, keeper: K, limit_bytes: u64) -> Self {
+        Self::of(Owner::Takes(application.to_owned()), keeper, limit_bytes)
+    }
+
+    /// As [`ServerStandby::new`], for a look: a store that another application owns is refused.
+    #[must_use]
+    pub fn looked_at_by(application: &str, keeper: K) -> Self {
+        Self::of(Owner::Looks(application.to_owned()), keeper, u64::MAX)
+    }
+
+    fn of(owner: Owner, keeper: K, limit_bytes: u64) -> Self {
         Self {
-            keeper: Arc::new(Faulty(keeper)),
+            keeper: Arc::new(Gate::new(keeper, owner)),
             usage: Arc::new(Usage::new(limit_bytes)),
             lanes: Mutex::default(),
             damages: Damages::default(),
@@ -61,14 +81,31 @@ impl<K: Keeper> ServerStandby<K> {
     /// The server that keeps it.
     #[must_use]
     pub fn keeper(&self) -> &K {
-        &self.keeper.0
+        &self.keeper.keeper
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Lane<Faulty<K>>>>> {
+    /// Asks the server for what every call needs to be there: tables, and that they are this application's. Every call does so
+    /// until it has gone well once.
+    ///
+    /// # Errors
+    /// What the server says; [`Error::Refused`] when the store is another application's.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.keeper.prepare().await
+    }
+
+    /// Lets go of the store, so that another application may own it. What is parked in it stays.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn let_go(&self) -> Result<(), Error> {
+        self.keeper.owner.let_go(&*self.keeper).await
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Place, Arc<Lane<Gate<K>>>>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lane_of(&self, place: &Place) -> Arc<Lane<Faulty<K>>> {
+    fn lane_of(&self, place: &Place) -> Arc<Lane<Gate<K>>> {
         let mut lanes = self.lanes();
         if lanes.len() >= LANES_MAX && !lanes.contains_key(place) {
             // One that somebody asks or that works has another owner.

@@ -41,6 +41,8 @@ struct Server {
     blocks: BTreeMap<(Place, u64), Block>,
     leases: BTreeMap<Process, (u64, Bytes)>,
     late: Vec<Vec<Change>>,
+    is_away: bool,
+    prepares: u32,
 }
 
 impl Faulty {
@@ -51,11 +53,23 @@ impl Faulty {
             blocks: BTreeMap::new(),
             leases: BTreeMap::new(),
             late: Vec::new(),
+            is_away: false,
+            prepares: 0,
         };
         Self {
             server: Arc::new(Mutex::new(server)),
             faults,
         }
+    }
+
+    /// Whether it cannot be prepared.
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.server().is_away = is_away;
+    }
+
+    /// How often it was to be prepared.
+    pub(crate) fn prepares(&self) -> u32 {
+        self.server().prepares
     }
 
     /// The same server, with other faults.
@@ -178,6 +192,16 @@ impl Server {
 impl Keeper for Faulty {
     fn name(&self) -> &'static str {
         "a server in memory"
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
+        let mut server = self.server();
+        server.prepares += 1;
+        let answer = match server.is_away {
+            true => Err(Self::unreachable(false)),
+            false => Ok(()),
+        };
+        Box::pin(self.answered(answer))
     }
 
     fn record(&self, place: &Place) -> BoxFuture<'_, Result<Option<Kept>, Error>> {

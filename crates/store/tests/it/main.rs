@@ -18,6 +18,7 @@ mod keeper;
 mod kill;
 mod look;
 mod memory;
+mod owner;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod rows;

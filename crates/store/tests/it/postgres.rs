@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_store::{
     AppendId, BoxFuture, Error, Keeper as _, Place, Postgres, PostgresConfig, PostgresStandby, ServerStandby,
-    SharedStandby, Standby,
+    SharedStandby, Standby, address, address::AddressError,
 };
 use evenkeel_testkit::{PostgresServer, postgres_or_skip};
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -91,6 +91,51 @@ async fn passes_the_suites() {
     };
     conformance::run(&factory).await;
     shared::run(&factory).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn belongs_to_one_application() {
+    let Some(server) = server() else { return };
+    let config = new_config(&server.url());
+    crate::owner::belongs_to_one_application(async || Postgres::connect(&config).await.unwrap()).await;
+}
+
+/// Names that differ only in signs have one schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_whose_names_are_alike_do_not_share_what_they_park() {
+    let Some(server) = server() else { return };
+    let url = server.url();
+    address::open(&url, "bills.api", LIMIT).await.unwrap();
+    for refused in [
+        address::open(&url, "bills-api", LIMIT).await,
+        address::open_existing(&url, "bills-api").await,
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("the application bills.api parks in it"), "{error}");
+    }
+    address::open_existing(&url, "bills.api").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_at_the_start_is_used_when_it_answers() {
+    let Some(server) = postgres_or_skip(false, &[]) else {
+        return;
+    };
+    server.kill();
+    let store = address::open(&server.url(), "bills", LIMIT).await.unwrap();
+    let error = store.leases().await.unwrap_err();
+    assert!(error.is_outage(), "{error}");
+    let error = address::open_existing(&server.url(), "bills").await.unwrap_err();
+    assert!(
+        matches!(&error, AddressError::Store(error) if error.is_outage()),
+        "{error}"
+    );
+    server.restart();
+    assert!(store.leases().await.unwrap().is_empty());
+    let position = store
+        .append(&place("bills", Some(0)), append_id(0), rows(&["a"]))
+        .await;
+    assert_eq!(position.unwrap(), 0);
 }
 
 /// Appends until it is known what became of it.

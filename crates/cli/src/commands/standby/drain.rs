@@ -31,6 +31,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 /// Longest wait for what is kept aside, which is tried again at the start.
 const ASIDE_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for Kafka to say why it takes nothing.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// What a new rate weighs in the one that is shown.
 const NEW_WEIGHS: f64 = 0.3;
 
@@ -56,6 +58,9 @@ struct Progress {
     eta_seconds: Option<u64>,
     /// Events that are held, or were not chosen.
     events_kept: u64,
+    /// What Kafka says when it is asked while nothing moves; absent when it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     alarms: Vec<Told>,
 }
 
@@ -217,6 +222,7 @@ impl Left {
             events_per_second: rate.round() as u64,
             eta_seconds: (rate >= 0.1).then(|| (self.events as f64 / rate).ceil() as u64),
             events_kept: self.kept,
+            reason: None,
             alarms: self.alarms,
         }
     }
@@ -241,7 +247,11 @@ async fn until_empty(
         }
         if meter.at.elapsed() >= TELL_EVERY {
             let rate = meter.rate(publisher.drained());
-            tell(&left.progress(application, publisher, rate), format)?;
+            let mut progress = left.progress(application, publisher, rate);
+            if progress.eta_seconds.is_none() {
+                progress.reason = publisher.cluster().complaint(ASK_WITHIN).await;
+            }
+            tell(&progress, format)?;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -251,9 +261,10 @@ fn tell(progress: &Progress, format: Format) -> Result<()> {
     if format != Format::Table {
         return print_next(format, progress);
     }
-    let eta = match progress.eta_seconds {
-        Some(eta) => format!("done in {eta} s"),
-        None => "nothing moves".to_owned(),
+    let eta = match (progress.eta_seconds, &progress.reason) {
+        (Some(eta), _) => format!("done in {eta} s"),
+        (None, Some(reason)) => format!("nothing moves: {reason}"),
+        (None, None) => "nothing moves".to_owned(),
     };
     say!(
         "{} events sent, {} left ({} bytes), {} events/s, {eta}",

@@ -18,6 +18,8 @@ struct Row {
     application: String,
     /// A running process holds the store, and drains it.
     in_use: bool,
+    /// `shared` between processes, or on this machine's `disk`.
+    store: &'static str,
     topic: String,
     /// Absent for events that were parked before their partition was known, and for what is kept aside.
     partition: Option<i32>,
@@ -51,6 +53,7 @@ pub(crate) struct Told {
 impl Tabular for Row {
     const COLUMNS: &'static [&'static str] = &[
         "application",
+        "store",
         "topic",
         "partition",
         "events",
@@ -63,6 +66,7 @@ impl Tabular for Row {
     fn cells(&self) -> Vec<String> {
         vec![
             self.application.clone(),
+            self.store.to_owned(),
             self.topic.clone(),
             self.shown_partition.clone(),
             self.events.to_string(),
@@ -97,6 +101,7 @@ impl Row {
         Self {
             application: application.name.clone(),
             in_use: looked.in_use,
+            store: store(looked),
             topic: place.topic.to_string(),
             partition: place.partition.filter(|_| !place.is_aside()),
             aside: place.is_aside(),
@@ -119,6 +124,7 @@ impl Row {
         Self {
             application: application.name.clone(),
             in_use: looked.in_use,
+            store: store(looked),
             topic: hold.scope.topic.as_ref().map_or_else(all, ToString::to_string),
             partition,
             aside: false,
@@ -139,6 +145,7 @@ impl Row {
         Self {
             application: application.name.clone(),
             in_use: looked.in_use,
+            store: store(looked),
             topic: alarm.topic.to_string(),
             partition: alarm.partition,
             aside: false,
@@ -166,6 +173,13 @@ impl Told {
             since: alarm.since.to_rfc3339(),
             message: alarm.message.clone(),
         }
+    }
+}
+
+const fn store(looked: &Looked) -> &'static str {
+    match looked.is_shared {
+        true => "shared",
+        false => "disk",
     }
 }
 

@@ -56,6 +56,14 @@ impl shared::Factory for Tables {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn belongs_to_one_application() {
+    let Some(endpoint) = endpoint() else { return };
+    let config = fresh();
+    create(endpoint, &config).await;
+    crate::owner::belongs_to_one_application(async || connect(endpoint, &config).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn passes_the_suites() {
     let Some(endpoint) = endpoint() else { return };
     conformance::run(&Tables::new(endpoint)).await;

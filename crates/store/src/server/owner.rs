@@ -1,0 +1,116 @@
+//! Whose a store is: the first application that parks in it. A record of the store says so.
+
+use super::keeper::{Change, Keeper, Kept};
+use crate::{Error, Place};
+
+/// The first byte of the record; the name follows it.
+const FORMAT: u8 = 1;
+/// Looks at the record before giving up: others write it once.
+const LOOKS: u32 = 4;
+
+/// For whom a store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// For whom it is.
+    Any,
+    /// For this application, which owns it from now on.
+    Takes(String),
+    /// For this application, for a look: a store that nobody owns stays so.
+    Looks(String),
+}
+
+impl Owner {
+    /// Takes the store, or refuses one that is another application's.
+    pub(super) async fn settle<K: Keeper>(&self, keeper: &K) -> Result<(), Error> {
+        let (application, takes) = match self {
+            Self::Any => return Ok(()),
+            Self::Takes(application) => (application, true),
+            Self::Looks(application) => (application, false),
+        };
+        for _ in 0..LOOKS {
+            let found = keeper.record(&Place::of_owner()).await?;
+            match owner_in(keeper.name(), found.as_ref())? {
+                owner if owner == application => return Ok(()),
+                "" if takes => {}
+                "" => return Ok(()),
+                owner => return Err(not_of(keeper.name(), owner, application)),
+            }
+            if keeper.commit(vec![naming(found.as_ref(), application)]).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Throttled {
+            server: keeper.name().to_owned(),
+            action: "note whose it is",
+            reason: "others note it all the time".to_owned(),
+            may_have_been_made: false,
+        })
+    }
+
+    /// Lets go of a store that this application owns.
+    pub(super) async fn let_go<K: Keeper>(&self, keeper: &K) -> Result<(), Error> {
+        let (Self::Takes(application) | Self::Looks(application)) = self else {
+            return Ok(());
+        };
+        let found = keeper.record(&Place::of_owner()).await?;
+        if owner_in(keeper.name(), found.as_ref())? == application {
+            keeper.commit(vec![naming(found.as_ref(), "")]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The name in a record; empty where nobody owns the store.
+fn owner_in<'kept>(name: &str, found: Option<&'kept Kept>) -> Result<&'kept str, Error> {
+    let Some(kept) = found else { return Ok("") };
+    let owner = match kept.bytes.split_first() {
+        Some((&FORMAT, owner)) => std::str::from_utf8(owner).ok(),
+        _ => None,
+    };
+    owner.ok_or_else(|| Error::Foreign {
+        server: name.to_owned(),
+        what: "the record of whose it is".to_owned(),
+        reason: "it has another format".to_owned(),
+    })
+}
+
+fn naming(found: Option<&Kept>, owner: &str) -> Change {
+    Change {
+        place: Place::of_owner(),
+        expected: found.map(|kept| kept.revision),
+        record: [&[FORMAT], owner.as_bytes()].concat().into(),
+        head: 0,
+        blocks: Vec::new(),
+        is_listed: false,
+    }
+}
+
+fn not_of(name: &str, owner: &str, application: &str) -> Error {
+    Error::Refused {
+        server: name.to_owned(),
+        action: "be opened",
+        reason: format!("the application {owner} parks in it, not {application}"),
+        remedy: "see that publish.application and standby.url are the right ones: every application has a store of its own".to_owned(),
+        may_have_been_made: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_names_its_owner_or_nobody() {
+        let kept = |bytes: &[u8]| Kept {
+            revision: 1,
+            bytes: bytes.to_vec().into(),
+        };
+        assert_eq!(owner_in("here", None).unwrap(), "");
+        let named = kept(&naming(None, "shop").record);
+        assert_eq!(owner_in("here", Some(&named)).unwrap(), "shop");
+        for foreign in [&b""[..], b"shop", b"\x02shop", b"\x01\xff"] {
+            let error = owner_in("here", Some(&kept(foreign))).unwrap_err();
+            assert!(matches!(error, Error::Foreign { .. }), "{error}");
+        }
+    }
+}
