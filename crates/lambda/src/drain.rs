@@ -110,7 +110,7 @@ async fn look(store: &dyn SharedStandby, until: Instant) -> Result<Standing> {
         .await
         .context("no answer in the time of the invocation")
         .and_then(|looked| Ok(looked?))
-        .context("the standby store cannot be looked into")
+        .context("the standby store cannot be looked into (EVENKEEL_STANDBY__URL says where it is)")
 }
 
 /// A drain that is under way.
