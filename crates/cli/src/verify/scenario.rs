@@ -18,7 +18,7 @@ pub(super) struct Scenario {
     /// What holds all through it, in one sentence.
     pub(super) promise: String,
     /// Where it can be played.
-    #[serde(default = "Place::both")]
+    #[serde(default = "Place::all")]
     pub(super) places: Vec<Place>,
     #[serde(default)]
     pub(super) workload: Workload,
@@ -40,8 +40,8 @@ pub(super) enum Place {
 }
 
 impl Place {
-    fn both() -> Vec<Self> {
-        vec![Self::Embedded, Self::Cluster]
+    fn all() -> Vec<Self> {
+        vec![Self::Embedded, Self::Cluster, Self::Shared]
     }
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -327,8 +327,10 @@ impl Scenario {
         if self.breaks_within() && self.needs_control() {
             bail!("the embedded broker is either killed or broken from within, not both");
         }
-        if self.breaks_within() && self.places != [Place::Embedded] {
-            bail!("only the embedded broker can be broken from within: places must be [\"embedded\"]");
+        if self.breaks_within() && self.places.contains(&Place::Cluster) {
+            bail!(
+                "only the embedded broker can be broken from within: places must be [\"embedded\", \"shared\"]"
+            );
         }
         if self.measures().next().is_some() && self.places != [Place::Cluster] {
             bail!("only a cluster has quotas and credentials: places must be [\"cluster\"]");
@@ -487,6 +489,10 @@ mod tests {
             ("promise = 'P.'\n[[act]]\nat = 1\ndo = 'explode'", "explode"),
             ("promise = 'P.'\nspeed = 1", "speed"),
             ("promise = 'P.'\n[workload]\nworkers = 1", "places [\"shared\"]"),
+            (
+                "promise = 'P.'\n[workload]\nproducer_expiry = 1",
+                "places must be [\"embedded\", \"shared\"]",
+            ),
             (
                 "promise = 'P.'\nplaces = ['shared']\n[[act]]\nat = 1\ndo = 'kill-worker'",
                 "workers must be 1",
