@@ -22,11 +22,17 @@ pub(crate) async fn open(url: &str, application: &str, bytes_max: u64) -> Result
         .context("the shared standby store cannot be opened (standby.url says where it is)")
 }
 
-/// Makes the tables of the store at `url` for `application`, where they are not there.
-pub(crate) async fn create(url: &str, application: &str) -> Result<()> {
+/// Makes the tables of the store at `url` for `application`, where they are not there; takes it over from another one, or refuses
+/// one that is another one's.
+pub(crate) async fn create(url: &str, application: &str, takes_over: bool) -> Result<()> {
     address::create(url, application)
         .await
-        .context("the tables of the shared standby store cannot be made (standby.url says where it is)")
+        .context("the tables of the shared standby store cannot be made (standby.url says where it is)")?;
+    let settled = match takes_over {
+        true => address::take_over(url, application).await,
+        false => address::open_existing(url, application).await.map(drop),
+    };
+    settled.context("the shared standby store is there, and not to be used")
 }
 
 /// True when what the application `name`, or the one of the settings, parks lies in the store that the settings name.

@@ -105,6 +105,17 @@ pub async fn create(url: &str, application: &str) -> Result<(), AddressError> {
     }
 }
 
+/// Makes the store at `url` that of `application`, whosever it was. What is parked in it stays.
+///
+/// # Errors
+/// As [`open_existing`], but for whose it is.
+pub async fn take_over(url: &str, application: &str) -> Result<(), AddressError> {
+    match Address::of(url)? {
+        Address::Postgres(url) => postgres::take_over(url, application).await,
+        Address::Dynamo(table) => Box::pin(dynamodb::take_over(table, application)).await,
+    }
+}
+
 /// Removes the empty tables that [`open`] made in PostgreSQL; a table of DynamoDB, which stays, is no application's any more.
 ///
 /// # Errors
@@ -181,6 +192,11 @@ mod postgres {
         Ok(Arc::new(store))
     }
 
+    pub(super) async fn take_over(url: &str, application: &str) -> Result<(), AddressError> {
+        let store = ServerStandby::new(Postgres::new(&config(url, application))?, u64::MAX);
+        Ok(store.take_over(application).await?)
+    }
+
     pub(super) async fn create(url: &str, application: &str) -> Result<(), AddressError> {
         Ok(Postgres::connect(&config(url, application)).await.map(drop)?)
     }
@@ -212,6 +228,10 @@ mod postgres {
         Err(NOT_BUILT)
     }
 
+    pub(super) async fn take_over(_: &str, _: &str) -> Result<(), AddressError> {
+        Err(NOT_BUILT)
+    }
+
     pub(super) async fn remove(_: &str, _: &str) -> Result<(), AddressError> {
         Err(NOT_BUILT)
     }
@@ -237,6 +257,11 @@ mod dynamodb {
         let store = ServerStandby::looked_at_by(application, keeper);
         store.prepare().await?;
         Ok(Arc::new(store))
+    }
+
+    pub(super) async fn take_over(table: &str, application: &str) -> Result<(), AddressError> {
+        let store = ServerStandby::new(DynamoKeeper::new(&Config::new(table)).await?, u64::MAX);
+        Ok(store.take_over(application).await?)
     }
 
     pub(super) async fn let_go(table: &str, application: &str) -> Result<(), AddressError> {
@@ -267,6 +292,10 @@ mod dynamodb {
     }
 
     pub(super) async fn create(_: &str) -> Result<(), AddressError> {
+        Err(NOT_BUILT)
+    }
+
+    pub(super) async fn take_over(_: &str, _: &str) -> Result<(), AddressError> {
         Err(NOT_BUILT)
     }
 

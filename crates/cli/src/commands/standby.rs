@@ -34,7 +34,12 @@ pub(crate) enum Verb {
     /// Send an application's parked events on, and wait until none is left or Ctrl-C.
     Drain(drain::Drain),
     /// Make the tables of the shared store that standby.url names, where they are not there.
-    Init,
+    Init {
+        /// Let this application have the store, whoever had it: after a rename, or when the other one is no more. What is parked in
+        /// it stays.
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Give up parked events that cannot be read back from the disk, by name, so that those behind them are sent on.
     Skip(skip::Skip),
 }
@@ -76,8 +81,9 @@ pub(crate) async fn run(verb: Verb, format: Format, settings: &Settings) -> Resu
         Verb::Hold(options) => hold::hold(options, format, settings).await,
         Verb::Release(options) => hold::release(options, format, settings).await,
         Verb::Drain(options) => drain::drain(options, format, settings).await,
-        Verb::Init => {
-            shared_standby::create(settings.standby.url.reveal(), &settings.publish.application).await?;
+        Verb::Init { take_over } => {
+            let url = settings.standby.url.reveal();
+            shared_standby::create(url, &settings.publish.application, take_over).await?;
             say!(
                 "the shared standby store of {} is there",
                 settings.publish.application

@@ -70,6 +70,11 @@ struct RegistryStatus {
 #[derive(Debug, Serialize)]
 struct StandbyStatus {
     application: String,
+    /// `shared` between processes, or on this machine's `disk`.
+    store: &'static str,
+    /// It lies on the disk from before the application's processes shared a store.
+    #[serde(skip)]
+    is_older: bool,
     /// A running process has the store open, and drains it.
     in_use: bool,
     /// Absent when the store cannot be read.
@@ -96,14 +101,14 @@ pub(crate) async fn run(format: Format, settings: &Settings) -> Result<Outcome> 
     match shared_standby::look(settings).await {
         Ok(None) => {}
         Ok(Some((application, looked))) => {
-            let mut status = StandbyStatus::of(&application);
+            let mut status = StandbyStatus::shared(&application);
             status.learn(&looked, &mut wrong);
             standby.push(status);
         }
         Err(error) => {
             wrong.push(format!("{error:#}"));
             let application = shared_standby::application(settings);
-            let mut status = StandbyStatus::of(&application);
+            let mut status = StandbyStatus::shared(&application);
             status.blame(
                 &Alarms::read(&application.directory).unwrap_or_default(),
                 &mut wrong,
@@ -265,8 +270,15 @@ fn standby(settings: &Settings, wrong: &mut Vec<String>) -> Result<Vec<StandbySt
     let mut all = Vec::new();
     for application in standby::applications(settings)? {
         let mut status = StandbyStatus::of(&application);
+        status.is_older = shared_standby::is_of(settings, Some(&application.name));
         match application.look() {
-            Ok(looked) => status.learn(&looked, wrong),
+            Ok(mut looked) => {
+                if status.is_older {
+                    // They are told with the store that is shared.
+                    looked.alarms = Alarms::default();
+                }
+                status.learn(&looked, wrong);
+            }
             Err(error) => wrong.push(format!("{error:#}")),
         }
         all.push(status);
@@ -278,12 +290,21 @@ impl StandbyStatus {
     fn of(application: &Application) -> Self {
         Self {
             application: application.name.clone(),
+            store: "disk",
+            is_older: false,
             in_use: false,
             events: None,
             bytes: None,
             oldest_age_seconds: None,
             places_held: 0,
             alarms: Vec::new(),
+        }
+    }
+
+    fn shared(application: &Application) -> Self {
+        Self {
+            store: "shared",
+            ..Self::of(application)
         }
     }
 
@@ -296,6 +317,9 @@ impl StandbyStatus {
         if let Some(age) = age {
             let next = match (self.places_held, looked.in_use) {
                 (0, true) => "its process sends them on; evenkeel standby list".to_owned(),
+                (0, false) if self.is_older => {
+                    format!("EVENKEEL_STANDBY__URL= evenkeel standby drain --application {name}")
+                }
                 (0, false) => format!("evenkeel standby drain --application {name}"),
                 (held, _) => format!("{held} places are held: evenkeel standby release --application {name}"),
             };
@@ -356,7 +380,10 @@ fn screen(status: &Status) -> String {
         if standby.places_held > 0 {
             notes.push_str(&format!(", {} places held", standby.places_held));
         }
-        let name = &standby.application;
+        let name = match standby.store {
+            "shared" => format!("{} (shared)", standby.application),
+            _ => standby.application.clone(),
+        };
         lines.push(match (standby.events, standby.oldest_age_seconds) {
             (None, _) => format!("parked        {name}: its store cannot be read"),
             (Some(events), Some(age)) => format!(

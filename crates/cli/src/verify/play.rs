@@ -56,6 +56,11 @@ pub(super) async fn play(scenario: &Scenario, place: Place, seed: u64, site: Sit
     let directory = site.directory.to_owned();
     let application = format!("{}shop", site.prefix);
     let standby = site.standby.clone();
+    if let Some(url) = &standby {
+        let store = shared_standby::open(url, &application, u64::MAX).await?;
+        let asked = store.leases().await;
+        asked.context("the shared standby store cannot be used (--standby says where it is)")?;
+    }
     let ground = Ground::set(site, workload).await?;
     let recipe = recipe(scenario, standby.is_some())?;
     let ledger = Arc::new(Mutex::new(Ledger::new(workload.publishers)?));

@@ -104,6 +104,17 @@ fn what_one_process_parked_is_sent_on_by_another() {
         );
     }
     assert_eq!(parked(&platform), 6);
+    let mut drain = platform.begin(&["standby", "drain", "-o", "json"]);
+    let progress = drain.next();
+    assert_eq!(progress["events_left"], 6);
+    assert!(
+        progress["reason"]
+            .as_str()
+            .unwrap()
+            .contains("cannot reach Kafka"),
+        "{progress}"
+    );
+    assert_eq!(drain.terminate(), 1);
     let status = platform.run(&["status", "-o", "json"]).with(100).json();
     let shown = status["standby"].as_array().unwrap();
     assert!(shown.iter().any(|standby| standby["events"] == 6), "{status}");
@@ -145,11 +156,13 @@ fn a_process_that_starts_while_the_store_is_away_does_what_its_mode_says_and_fin
     let refused = platform.run_with(&["publish", "orders"], lines(1, 1)).with(1);
     let said = refused.stdout + &refused.stderr;
     assert!(
-        said.contains("the standby store cannot be asked: PostgreSQL"),
+        said.contains("standby.without_store") && said.contains("cannot be asked: PostgreSQL"),
         "{said}"
     );
 
     platform.set("EVENKEEL_STANDBY__WITHOUT_STORE", "publish");
+    let published = platform.run_with(&["publish", "orders"], lines(1, 1)).with(0);
+    assert_eq!(published.lines()[0]["outcome"], "published");
     let mut publish = platform.begin(&["publish", "orders"]);
     publish.write(&lines(2, 1));
     assert_eq!(publish.next()["outcome"], "published");
@@ -187,6 +200,37 @@ fn hold_orders(platform: &Platform) -> usize {
     let all = listed.as_array().unwrap();
     assert!(all.iter().all(|place| place["held"] == true), "{listed}");
     all.len()
+}
+
+/// Two names that PostgreSQL has one schema for.
+#[test]
+fn a_store_is_one_applications_until_another_one_takes_it_over() {
+    let Some(server) = postgres_or_skip(false, &[]) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let standby = |application: &str, arguments: &[&str]| {
+        let mut command = command(directory.path());
+        command
+            .args([&["standby"], arguments].concat())
+            .env("EVENKEEL_STANDBY__URL", server.url())
+            .env("EVENKEEL_PUBLISH__APPLICATION", application);
+        run(command, "")
+    };
+    standby("bills.api", &["init", "--take-over"]).with(0);
+    standby("bills.api", &["init"]).with(0);
+    for verb in ["init", "list", "drain"] {
+        let refused = standby("bills-api", &[verb]).with(1).stderr;
+        for expected in [
+            "the application bills.api parks in it, not bills-api",
+            "init --take-over",
+        ] {
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+    standby("bills-api", &["init", "--take-over"]).with(0);
+    standby("bills-api", &["list"]).with(0);
+    standby("bills.api", &["list"]).with(1);
 }
 
 /// It has none that is empty, and gets none by being looked for.

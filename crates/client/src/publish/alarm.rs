@@ -188,8 +188,10 @@ impl Engine {
         self.write_alarms();
     }
 
-    /// The last word before the process ends.
+    /// The last word before the process ends. What it did without a shared store ends with it.
     pub(super) fn close_book(&mut self) {
+        let outlives = |alarm: &Alarm| alarm.kind != AlarmKind::StandbyUnreachable;
+        self.book.is_new |= self.book.alarms.retain(outlives);
         if std::mem::take(&mut self.book.is_new)
             && let Err(error) = self.book.alarms.write(&self.book.directory)
         {

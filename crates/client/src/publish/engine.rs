@@ -464,7 +464,7 @@ impl Engine {
             Ok(_) => None,
             Err(error) => Some(Arc::new(super::fate::Refusal {
                 is_full: error.code() == evenkeel_event::Code::StandbyFull,
-                cause: format!("refused it: {error}"),
+                cause: format!("Kafka cannot take the event, and the standby store refused it: {error}"),
             })),
         };
     }

@@ -37,7 +37,7 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) is_full: bool,
-    /// What it did: `refused it: ...`, `cannot be asked: ...`.
+    /// Why neither Kafka nor the store has the event.
     pub(super) cause: String,
 }
 
@@ -112,8 +112,11 @@ fn failure(
             full: refusal.is_some_and(|refusal| refusal.is_full),
             cause: match (refusal, reason, may_have_landed) {
                 (Some(refusal), ..) => refusal.cause.clone(),
-                (None, Reason::StandbyUnknown, true) => "does not say whether it has it".to_owned(),
-                (None, ..) => "does not answer".to_owned(),
+                (None, Reason::StandbyUnknown, true) => {
+                    "Kafka cannot take the event, and the standby store does not say whether it has it"
+                        .to_owned()
+                }
+                (None, ..) => "Kafka cannot take the event, and the standby store does not answer".to_owned(),
             },
             may_have_landed,
         },

@@ -127,9 +127,17 @@ impl Fleet {
     /// Why the store takes nothing, when it did not answer the last time.
     pub(super) fn trouble(&self) -> Option<Arc<Refusal>> {
         let trouble = self.trouble.as_ref()?;
+        let cause = match self.mode {
+            Mode::Available => {
+                format!("Kafka cannot take the event, and the standby store cannot be asked: {trouble}")
+            }
+            Mode::Strict => format!(
+                "nothing is published without the standby store (standby.without_store is \"refuse\"), and that cannot be asked: {trouble}"
+            ),
+        };
         Some(Arc::new(Refusal {
             is_full: false,
-            cause: format!("cannot be asked: {trouble}"),
+            cause,
         }))
     }
 

@@ -83,13 +83,13 @@ pub enum PublishError {
     },
     /// The event cannot go to Kafka now, because that is out or because processes that share a standby store publish nothing without
     /// it, and the store did not take it either.
-    #[error("topic {topic}: the event cannot go to Kafka now, and the standby store {cause}")]
+    #[error("topic {topic}: {cause}")]
     NotParked {
         /// The topic.
         topic: TopicName,
         /// True when the store is full.
         full: bool,
-        /// What the store did not do, and why: `refused it: ...`, `does not answer`.
+        /// Why it did not go to Kafka, what the store did not do, and why.
         cause: String,
         /// True when the event may be written nevertheless.
         may_have_landed: bool,

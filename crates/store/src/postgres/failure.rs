@@ -43,7 +43,8 @@ pub(super) fn judge_code(code: &str) -> Verdict {
         }
         "3D000" => Verdict::Refused("create the database, or name the one that there is in the URL"),
         "42501" => Verdict::Refused(
-            "let the user create and use the schema: CREATE SCHEMA evenkeel AUTHORIZATION its_name, as a superuser",
+            "let the user create and use the schema that is named above: as a superuser, CREATE SCHEMA with that name and AUTHORIZATION for the \
+             user",
         ),
         "3F000" | "42P01" => Verdict::Refused(
             "the tables are gone: restore them from a backup, or restart so that they are made anew, empty",

@@ -93,6 +93,14 @@ impl<K: Keeper> ServerStandby<K> {
         self.keeper.prepare().await
     }
 
+    /// Makes the store that of `application`, whosever it was. What is parked in it stays.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn take_over(&self, application: &str) -> Result<(), Error> {
+        owner::write(&*self.keeper, application).await
+    }
+
     /// Lets go of the store, so that another application may own it. What is parked in it stays.
     ///
     /// # Errors

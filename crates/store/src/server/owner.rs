@@ -39,12 +39,7 @@ impl Owner {
                 return Ok(());
             }
         }
-        Err(Error::Throttled {
-            server: keeper.name().to_owned(),
-            action: "note whose it is",
-            reason: "others note it all the time".to_owned(),
-            may_have_been_made: false,
-        })
+        Err(contended(keeper.name()))
     }
 
     /// Lets go of a store that this application owns.
@@ -57,6 +52,26 @@ impl Owner {
             keeper.commit(vec![naming(found.as_ref(), "")]).await?;
         }
         Ok(())
+    }
+}
+
+/// Writes this name over any other.
+pub(super) async fn write<K: Keeper>(keeper: &K, application: &str) -> Result<(), Error> {
+    for _ in 0..LOOKS {
+        let found = keeper.record(&Place::of_owner()).await?;
+        if keeper.commit(vec![naming(found.as_ref(), application)]).await? {
+            return Ok(());
+        }
+    }
+    Err(contended(keeper.name()))
+}
+
+fn contended(name: &str) -> Error {
+    Error::Throttled {
+        server: name.to_owned(),
+        action: "note whose it is",
+        reason: "others note it all the time".to_owned(),
+        may_have_been_made: false,
     }
 }
 
@@ -90,7 +105,10 @@ fn not_of(name: &str, owner: &str, application: &str) -> Error {
         server: name.to_owned(),
         action: "be opened",
         reason: format!("the application {owner} parks in it, not {application}"),
-        remedy: "see that publish.application and standby.url are the right ones: every application has a store of its own".to_owned(),
+        remedy: format!(
+            "see that publish.application and standby.url are the right ones, since every application has a store of its own; where {owner} is \
+             no more, evenkeel standby init --take-over lets {application} have it"
+        ),
         may_have_been_made: false,
     }
 }

@@ -72,12 +72,12 @@ struct Meter {
 }
 
 impl Meter {
+    /// Events a second, smoothed; 0 as soon as nothing moved since the last line.
     fn rate(&mut self, drained: u64) -> f64 {
         let now = Instant::now();
         let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
         let fresh = drained.saturating_sub(self.drained) as f64 / seconds;
-        let is_first = self.drained == 0 && self.rate == 0.0;
-        self.rate = if is_first {
+        self.rate = if self.rate == 0.0 || fresh == 0.0 {
             fresh
         } else {
             self.rate * (1.0 - NEW_WEIGHS) + fresh * NEW_WEIGHS
@@ -122,12 +122,15 @@ pub(super) async fn drain(options: Drain, format: Format, settings: &Settings) -
     if left > 0 {
         bail!("stopped with {left} events still parked; they stay where they are");
     }
+    let sent = publisher.drained();
+    match kept {
+        0 => say!("{sent} events sent; nothing is parked"),
+        kept => {
+            say!("{sent} events sent; nothing else is parked, but {kept} events are held or were not chosen")
+        }
+    }
     if is_shared {
         refuse_what_lies_on_disk(settings)?;
-    }
-    match kept {
-        0 => say!("nothing is parked"),
-        kept => say!("nothing else is parked; {kept} events are held or were not chosen"),
     }
     Ok(Outcome::Fine)
 }
@@ -172,8 +175,8 @@ fn refuse_what_lies_on_disk(settings: &Settings) -> Result<()> {
     let events: u64 = on_disk.look()?.places.iter().map(|place| place.events).sum();
     if events > 0 {
         bail!(
-            "nothing is left in the store that is shared, but {events} events lie in {}, from when {name} had no shared store: \
-             EVENKEEL_STANDBY__URL= evenkeel standby drain sends them on",
+            "{events} events lie in {}, from when {name} had no shared store: EVENKEEL_STANDBY__URL= evenkeel standby drain sends \
+             them on",
             on_disk.directory.display()
         );
     }

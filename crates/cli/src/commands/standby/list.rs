@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use evenkeel_event::clock::{Clock as _, SystemClock, Timestamp};
-use evenkeel_store::{Alarm, Hold, PlaceStats};
+use evenkeel_store::{Alarm, Alarms, Hold, PlaceStats};
 use evenkeel_worker::applications::{Application, Looked};
 use serde::Serialize;
 
@@ -193,10 +193,18 @@ fn is_about(alarm: &Alarm, held: &PlaceStats) -> bool {
 pub(super) async fn list(format: Format, settings: &Settings) -> Result<Outcome> {
     let now = SystemClock::default().now();
     let mut rows = Vec::new();
-    let mut all = Vec::from_iter(shared_standby::look(settings).await?);
+    let (shared, unread) = match shared_standby::look(settings).await {
+        Ok(shared) => (shared, None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut all = Vec::from_iter(shared);
     tokio::task::block_in_place(|| {
         for application in applications(settings)? {
-            let looked = application.look()?;
+            let mut looked = application.look()?;
+            if unread.is_none() && shared_standby::is_of(settings, Some(&application.name)) {
+                // They are told with the store that is shared.
+                looked.alarms = Alarms::default();
+            }
             all.push((application, looked));
         }
         anyhow::Ok(())
@@ -217,7 +225,10 @@ pub(super) async fn list(format: Format, settings: &Settings) -> Result<Outcome>
         tell(&application, &looked);
     }
     print_list(format, &rows)?;
-    Ok(Outcome::Fine)
+    match unread {
+        None => Ok(Outcome::Fine),
+        Some(error) => Err(error),
+    }
 }
 
 /// Says in sentences what the table cannot hold.
