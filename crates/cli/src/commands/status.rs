@@ -1,6 +1,8 @@
 //! `evenkeel status`: is anything wrong?
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::admin::LogDir;
 use evenkeel_broker::fetch::At;
@@ -22,6 +24,8 @@ use crate::registry::Registry;
 use crate::shared_standby;
 use crate::standby;
 
+/// Longest wait for what Kafka has to say of itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// A disk is told of when less than this is free, in percent and in bytes.
 const FREE_PERCENT_MIN: u64 = 5;
 const FREE_BYTES_MIN: u64 = 10 << 30;
@@ -150,9 +154,20 @@ async fn look_at_kafka(
     dead_letters: &mut Vec<Letters>,
     wrong: &mut Vec<String>,
 ) -> Result<()> {
-    let cluster = connect::cluster(settings).await?;
-    let description = cluster.describe().await?;
-    let topics = cluster.topics().await?;
+    let asked = async {
+        let cluster = connect::cluster(settings).await?;
+        let description = cluster.describe().await?;
+        let topics = cluster.topics().await?;
+        anyhow::Ok((cluster, description, topics))
+    };
+    let asked = tokio::time::timeout(ANSWER_WITHIN, asked).await;
+    let (cluster, description, topics) = asked.with_context(|| {
+        format!(
+            "Kafka at {} does not answer within {} s: see that the brokers run, and that nothing stands still before them",
+            settings.kafka.brokers.join(", "),
+            ANSWER_WITHIN.as_secs()
+        )
+    })??;
     status.reachable = true;
     status.id = description.id;
     status.nodes = description.nodes.len();

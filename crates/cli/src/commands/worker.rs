@@ -129,6 +129,8 @@ async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop
         return;
     }
     let mut publisher = None;
+    // Why there is none yet, so that it is said once.
+    let mut trouble = None;
     let mut standing = Standing {
         application: settings.publish.application.clone(),
         ..Standing::default()
@@ -137,10 +139,13 @@ async fn share(settings: Settings, shares: watch::Sender<Option<Standing>>, stop
         if publisher.is_none() {
             match sdk::publisher(&settings, Vec::new()).await {
                 Ok(started) => publisher = Some(started),
-                Err(error) => tracing::error!(
-                    error = format!("{error:#}"),
-                    "the shared standby store is not drained yet"
-                ),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if trouble.as_ref() != Some(&error) {
+                        tracing::error!(error, "the shared standby store is not drained yet");
+                    }
+                    trouble = Some(error);
+                }
             }
         }
         let directory = sdk::directory(&settings, &standing.application);

@@ -116,15 +116,15 @@ impl Engine {
         let mut counts = BTreeMap::<&TopicName, usize>::new();
         for (place, record) in fleet
             .diverted()
-            .filter(|(place, record)| self.is_of_topic(place, record))
+            .filter(|(place, record)| record.partition_count > 0 && self.is_of_topic(place, record))
         {
-            let count = usize::try_from(record.partition_count).unwrap_or(0);
+            let count = usize::try_from(record.partition_count).unwrap_or(usize::MAX);
             let fewest = counts.entry(&place.topic).or_insert(count);
             *fewest = count.min(*fewest);
         }
         let other: Vec<(u32, usize)> = counts
             .into_iter()
-            .filter(|(topic, count)| *count > 0 && *count != self.partitions_used(topic))
+            .filter(|(topic, count)| *count != self.partitions_used(topic))
             .filter_map(|(topic, count)| Some((*self.topic_ids.get(topic)?, count)))
             .collect();
         for (id, count) in other {
