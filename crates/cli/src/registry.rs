@@ -46,10 +46,20 @@ impl Registry {
 
     /// The registry at `url`, as `domain` with `token`; nameless when the domain is empty.
     pub(crate) fn at(url: &str, domain: &str, token: &str) -> Self {
+        Self::within(TIMEOUT, url, domain, token)
+    }
+
+    /// As [`Registry::new`], for a look that is not to take long.
+    pub(crate) fn for_a_look(settings: &Settings, timeout: Duration) -> Self {
+        let registry = &settings.registry;
+        Self::within(timeout, &registry.url, &registry.domain, registry.token.reveal())
+    }
+
+    fn within(timeout: Duration, url: &str, domain: &str, token: &str) -> Self {
         let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{domain}:{token}"));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(timeout))
             .build();
         Self {
             url: url.trim_end_matches('/').to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::admin::LogDir;
 use evenkeel_broker::fetch::At;
@@ -24,6 +24,8 @@ use crate::registry::Registry;
 use crate::shared_standby;
 use crate::standby;
 
+/// Longest wait for the registry.
+const REGISTRY_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for what Kafka has to say of itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// A disk is told of when less than this is free, in percent and in bytes.
@@ -160,14 +162,14 @@ async fn look_at_kafka(
         let topics = cluster.topics().await?;
         anyhow::Ok((cluster, description, topics))
     };
-    let asked = tokio::time::timeout(ANSWER_WITHIN, asked).await;
-    let (cluster, description, topics) = asked.with_context(|| {
-        format!(
-            "Kafka at {} does not answer within {} s: see that the brokers run, and that nothing stands still before them",
+    let Ok(asked) = tokio::time::timeout(ANSWER_WITHIN, asked).await else {
+        bail!(
+            "Kafka at {} does not answer within {} s: see that its brokers run, and that nothing stands still on the way to them",
             settings.kafka.brokers.join(", "),
             ANSWER_WITHIN.as_secs()
-        )
-    })??;
+        );
+    };
+    let (cluster, description, topics) = asked?;
     status.reachable = true;
     status.id = description.id;
     status.nodes = description.nodes.len();
@@ -271,7 +273,7 @@ async fn letters(cluster: &Cluster, topic: &TopicName, ledgers: &Ledgers) -> Res
 }
 
 fn registry(settings: &Settings, wrong: &mut Vec<String>) -> RegistryStatus {
-    let answer = Registry::new(settings).get::<Value>("/schemas/types");
+    let answer = Registry::for_a_look(settings, REGISTRY_WITHIN).get::<Value>("/schemas/types");
     if let Err(error) = &answer {
         wrong.push(format!("{error:#}"));
     }
