@@ -4,7 +4,20 @@ use anyhow::{Context as _, Result, bail};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::batch::RecordView;
 use evenkeel_broker::fetch::{At, Piece, Until};
-use evenkeel_event::TopicPartition;
+use evenkeel_event::{TopicName, TopicPartition};
+
+/// Gives every record of a topic to `take`, partition after partition, in the order of each.
+pub(crate) async fn read_all(
+    cluster: &Cluster,
+    topic: &TopicName,
+    mut take: impl FnMut(&RecordView<'_>) -> Result<()>,
+) -> Result<()> {
+    for partition in &cluster.topic_anew(topic).await?.partitions {
+        let place = TopicPartition::new(topic.clone(), partition.index);
+        read(cluster, &place, &mut take).await?;
+    }
+    Ok(())
+}
 
 /// Gives every record of a partition to `take`, in order.
 pub(crate) async fn read(

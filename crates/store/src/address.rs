@@ -145,6 +145,20 @@ async fn prepared<K: crate::Keeper>(
     Ok(Arc::new(store))
 }
 
+/// A store for a look, whose server answers.
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "aws")),
+    allow(dead_code, reason = "there is no server then")
+)]
+async fn looked<K: crate::Keeper>(
+    application: &str,
+    keeper: K,
+) -> Result<Arc<dyn SharedStandby>, AddressError> {
+    let store = crate::ServerStandby::looked_at_by(application, keeper);
+    store.prepare().await?;
+    Ok(Arc::new(store))
+}
+
 /// Every application has a schema of its own.
 #[cfg_attr(
     not(feature = "postgres"),
@@ -163,7 +177,7 @@ fn schema(application: &str) -> String {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use super::{AddressError, Arc, SharedStandby, prepared, schema};
+    use super::{AddressError, Arc, SharedStandby, looked, prepared, schema};
     use crate::{Postgres, PostgresConfig, ServerStandby};
 
     fn config(url: &str, application: &str) -> PostgresConfig {
@@ -187,9 +201,7 @@ mod postgres {
             creates: false,
             ..config(url, application)
         };
-        let store = ServerStandby::looked_at_by(application, Postgres::new(&config)?);
-        store.prepare().await?;
-        Ok(Arc::new(store))
+        looked(application, Postgres::new(&config)?).await
     }
 
     pub(super) async fn take_over(url: &str, application: &str) -> Result<(), AddressError> {
@@ -239,7 +251,7 @@ mod postgres {
 
 #[cfg(feature = "aws")]
 mod dynamodb {
-    use super::{AddressError, Arc, SharedStandby, prepared};
+    use super::{AddressError, Arc, SharedStandby, looked, prepared};
     use crate::ServerStandby;
     use crate::dynamodb::{Config, DynamoKeeper};
 
@@ -253,10 +265,7 @@ mod dynamodb {
     }
 
     pub(super) async fn look(table: &str, application: &str) -> Result<Arc<dyn SharedStandby>, AddressError> {
-        let keeper = DynamoKeeper::new(&Config::new(table)).await?;
-        let store = ServerStandby::looked_at_by(application, keeper);
-        store.prepare().await?;
-        Ok(Arc::new(store))
+        looked(application, DynamoKeeper::new(&Config::new(table)).await?).await
     }
 
     pub(super) async fn take_over(table: &str, application: &str) -> Result<(), AddressError> {

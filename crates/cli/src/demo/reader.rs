@@ -5,19 +5,19 @@ use std::collections::HashSet;
 use anyhow::{Context as _, Result, anyhow};
 use evenkeel_broker::Cluster;
 use evenkeel_broker::batch::RecordView;
-use evenkeel_event::{TopicName, TopicPartition, headers};
+use evenkeel_event::{TopicName, headers};
 
 use super::orders::Invoice;
 use super::reconcile::Seen;
 use crate::decode::Decoder;
 use crate::registry::Registry;
-use crate::topic_reader;
+use crate::topic_reader::read_all;
 
 /// Every event on `topic`, partition after partition, in the order of each.
 pub(super) async fn events(cluster: &Cluster, topic: &TopicName, registry: Registry) -> Result<Vec<Seen>> {
     let mut decoder = Decoder::new(registry.into());
     let mut found = Vec::new();
-    read(cluster, topic, |record| {
+    read_all(cluster, topic, |record| {
         // Decoding waits for the registry when it meets a new schema.
         found.push(tokio::task::block_in_place(|| seen(&mut decoder, record))?);
         Ok(())
@@ -43,7 +43,7 @@ fn seen(decoder: &mut Decoder, record: &RecordView<'_>) -> Result<Seen> {
 /// The ids of all events in the dead-letter topic `letters`.
 pub(super) async fn letters(cluster: &Cluster, letters: &TopicName) -> Result<HashSet<String>> {
     let mut found = HashSet::new();
-    read(cluster, letters, |record| {
+    read_all(cluster, letters, |record| {
         found.insert(id(record)?);
         Ok(())
     })
@@ -56,16 +56,4 @@ fn id(record: &RecordView<'_>) -> Result<String> {
         .header(headers::CE_ID)
         .ok_or_else(|| anyhow!("a record at offset {} has no event id", record.offset))?;
     Ok(String::from_utf8_lossy(id).into_owned())
-}
-
-async fn read(
-    cluster: &Cluster,
-    topic: &TopicName,
-    mut take: impl FnMut(&RecordView<'_>) -> Result<()>,
-) -> Result<()> {
-    for partition in &cluster.topic_anew(topic).await?.partitions {
-        let place = TopicPartition::new(topic.clone(), partition.index);
-        topic_reader::read(cluster, &place, &mut take).await?;
-    }
-    Ok(())
 }

@@ -51,14 +51,11 @@ pub(super) struct Findings {
 /// The events of a run that lie on a topic, those that came twice told twice.
 pub(super) async fn events_on(cluster: &Cluster, topic: &TopicName, recipe: &Recipe) -> Result<Vec<u64>> {
     let mut events = Vec::new();
-    for partition in &cluster.topic_anew(topic).await?.partitions {
-        let place = TopicPartition::new(topic.clone(), partition.index);
-        topic_reader::read(cluster, &place, |record| {
-            events.extend(Seen::of(record).id.and_then(|id| recipe.number(id)));
-            Ok(())
-        })
-        .await?;
-    }
+    topic_reader::read_all(cluster, topic, |record| {
+        events.extend(Seen::of(record).id.and_then(|id| recipe.number(id)));
+        Ok(())
+    })
+    .await?;
     Ok(events)
 }
 

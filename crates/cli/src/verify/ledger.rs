@@ -138,9 +138,8 @@ impl Ledger {
     /// The event of this number is handed to its publisher.
     pub(super) fn hand_over(&mut self, number: u64) {
         self.reserve(number + 1);
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
         let now = self.elapsed();
-        if let Some(entry) = self.events.get_mut(place) {
+        if let Some(entry) = self.entry_mut(number) {
             if entry.handed_over == 0 {
                 entry.since = now;
             }
@@ -149,9 +148,8 @@ impl Ledger {
     }
 
     pub(super) fn receipt(&mut self, number: u64, fate: Fate, micros: u64) {
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
         let now = self.elapsed();
-        if let Some(entry) = self.events.get_mut(place) {
+        if let Some(entry) = self.entry_mut(number) {
             entry.fate = fate;
             entry.answered = (fate != Fate::Refused).then_some(now);
         }
@@ -258,14 +256,12 @@ impl Ledger {
 
     /// When the event was handed over for the first time, and when its receipt came, since the start.
     pub(super) fn times(&self, number: u64) -> (Duration, Option<Duration>) {
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
-        let entry = self.events.get(place);
+        let entry = self.entry(number);
         entry.map_or((Duration::ZERO, None), |entry| (entry.since, entry.answered))
     }
 
     pub(super) fn times_handed_over(&self, number: u64) -> u8 {
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
-        self.events.get(place).map_or(0, |entry| entry.handed_over)
+        self.entry(number).map_or(0, |entry| entry.handed_over)
     }
 
     /// What was handed over so far, and published, may be gone with its topic.
@@ -281,8 +277,7 @@ impl Ledger {
     /// These events lie on the topic that is deleted next, whatever their receipts say.
     pub(super) fn excuse_taken(&mut self, events: &[u64]) {
         for number in events {
-            let place = usize::try_from(*number).unwrap_or(usize::MAX);
-            if let Some(entry) = self.events.get_mut(place) {
+            if let Some(entry) = self.entry_mut(*number) {
                 entry.taken = true;
             }
         }
@@ -290,8 +285,15 @@ impl Ledger {
 
     /// True when the event lay on a topic that was deleted.
     pub(super) fn was_taken(&self, number: u64) -> bool {
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
-        self.events.get(place).is_some_and(|entry| entry.taken)
+        self.entry(number).is_some_and(|entry| entry.taken)
+    }
+
+    fn entry(&self, number: u64) -> Option<&Entry> {
+        self.events.get(usize::try_from(number).ok()?)
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.events.get_mut(usize::try_from(number).ok()?)
     }
 
     pub(super) const fn parked_max(&self) -> u64 {

@@ -289,8 +289,9 @@ async fn timeline(
                 say!("{:>6.1} s  {what:?}", begun.elapsed().as_secs_f64());
                 if matches!(what, Doing::RecreateTopic) {
                     // What was parked and is sent on by now goes with the topic.
-                    let taken = hands.taken().await.context("the topic cannot be read")?;
-                    lock(ledger).excuse_taken(&taken);
+                    let ground = &*hands.ground;
+                    let taken = events_on(&ground.direct, &ground.topic, &hands.recipe).await;
+                    lock(ledger).excuse_taken(&taken.context("the topic cannot be read")?);
                 }
                 hands
                     .act(&what)
@@ -309,11 +310,6 @@ async fn timeline(
 }
 
 impl Hands<'_> {
-    /// The events on the topic.
-    async fn taken(&self) -> Result<Vec<u64>> {
-        events_on(&self.ground.direct, &self.ground.topic, &self.recipe).await
-    }
-
     async fn act(&mut self, what: &Doing) -> Result<()> {
         let orders = self.orders;
         match what {

@@ -124,6 +124,20 @@ pub struct Change {
     pub is_listed: bool,
 }
 
+impl Change {
+    /// Of the record of something that is no lane: it has no rows and is not listed.
+    pub(super) const fn of_note(place: Place, expected: Option<u64>, record: Bytes) -> Self {
+        Self {
+            place,
+            expected,
+            record,
+            head: 0,
+            blocks: Vec::new(),
+            is_listed: false,
+        }
+    }
+}
+
 /// Some rows of one append, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {

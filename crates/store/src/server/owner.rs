@@ -27,19 +27,14 @@ impl Owner {
             Self::Takes(application) => (application, true),
             Self::Looks(application) => (application, false),
         };
-        for _ in 0..LOOKS {
-            let found = keeper.record(&Place::of_owner()).await?;
-            match owner_in(keeper.name(), found.as_ref())? {
-                owner if owner == application => return Ok(()),
-                "" if takes => {}
-                "" => return Ok(()),
-                owner => return Err(not_of(keeper.name(), owner, application)),
+        name(keeper, application, |found| {
+            match owner_in(keeper.name(), found)? {
+                owner if owner == application => Ok(false),
+                "" => Ok(takes),
+                owner => Err(not_of(keeper.name(), owner, application)),
             }
-            if keeper.commit(vec![naming(found.as_ref(), application)]).await? {
-                return Ok(());
-            }
-        }
-        Err(contended(keeper.name()))
+        })
+        .await
     }
 
     /// Lets go of a store that this application owns.
@@ -57,22 +52,28 @@ impl Owner {
 
 /// Writes this name over any other.
 pub(super) async fn write<K: Keeper>(keeper: &K, application: &str) -> Result<(), Error> {
+    name(keeper, application, |_| Ok(true)).await
+}
+
+/// Writes this name where what is found is to be replaced.
+async fn name<K: Keeper>(
+    keeper: &K,
+    application: &str,
+    is_replaced: impl Fn(Option<&Kept>) -> Result<bool, Error>,
+) -> Result<(), Error> {
     for _ in 0..LOOKS {
         let found = keeper.record(&Place::of_owner()).await?;
-        if keeper.commit(vec![naming(found.as_ref(), application)]).await? {
+        let is_settled = !is_replaced(found.as_ref())?;
+        if is_settled || keeper.commit(vec![naming(found.as_ref(), application)]).await? {
             return Ok(());
         }
     }
-    Err(contended(keeper.name()))
-}
-
-fn contended(name: &str) -> Error {
-    Error::Throttled {
-        server: name.to_owned(),
+    Err(Error::Throttled {
+        server: keeper.name().to_owned(),
         action: "note whose it is",
         reason: "others note it all the time".to_owned(),
         may_have_been_made: false,
-    }
+    })
 }
 
 /// The name in a record; empty where nobody owns the store.
@@ -90,14 +91,8 @@ fn owner_in<'kept>(name: &str, found: Option<&'kept Kept>) -> Result<&'kept str,
 }
 
 fn naming(found: Option<&Kept>, owner: &str) -> Change {
-    Change {
-        place: Place::of_owner(),
-        expected: found.map(|kept| kept.revision),
-        record: [&[FORMAT], owner.as_bytes()].concat().into(),
-        head: 0,
-        blocks: Vec::new(),
-        is_listed: false,
-    }
+    let record = [&[FORMAT], owner.as_bytes()].concat().into();
+    Change::of_note(Place::of_owner(), found.map(|kept| kept.revision), record)
 }
 
 fn not_of(name: &str, owner: &str, application: &str) -> Error {

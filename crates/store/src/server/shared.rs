@@ -132,14 +132,7 @@ impl<K: Keeper> SharedStandby for ServerStandby<K> {
                 return Ok(false);
             }
             let record = holds::write(&holds).map_err(|error| self.no_holds(error.to_string()))?;
-            let change = Change {
-                place: Place::of_holds(),
-                expected: revision,
-                record: record.into(),
-                head: 0,
-                blocks: Vec::new(),
-                is_listed: false,
-            };
+            let change = Change::of_note(Place::of_holds(), revision, record.into());
             self.keeper.commit(vec![change]).await
         })
     }
